@@ -1,0 +1,64 @@
+/**
+ * What the core reports about itself. `observability/` makes log lines and metrics of it.
+ *
+ * Events carry names and numbers, never secrets and never file contents.
+ */
+
+import type { ArchiveId, ContentId, InodeNumber, JobId, UploadId, VaultName } from "./ids.js";
+
+export type CasfsEvent =
+  | {
+      readonly type: "service-call";
+      readonly operation: string;
+      readonly durationMs: number;
+      /** "ok" or the fault (`ServiceFault`). */
+      readonly outcome: string;
+      readonly message?: string;
+    }
+  | {
+      readonly type: "service-retry";
+      readonly operation: string;
+      readonly attempt: number;
+      readonly delayMs: number;
+      readonly message: string;
+    }
+  | { readonly type: "content-sealed"; readonly content: ContentId; readonly sizeBytes: number }
+  | {
+      readonly type: "upload-started";
+      readonly content: ContentId;
+      readonly vault: VaultName;
+      readonly sizeBytes: number;
+      readonly parts: number;
+    }
+  | { readonly type: "upload-resumed"; readonly content: ContentId; readonly uploadId: UploadId; readonly partsKept: number }
+  | {
+      readonly type: "upload-confirmed";
+      readonly content: ContentId;
+      readonly archiveId: ArchiveId;
+      readonly sizeBytes: number;
+      readonly durationMs: number;
+    }
+  | { readonly type: "upload-failed"; readonly content: ContentId; readonly retryInMs: number; readonly message: string }
+  | { readonly type: "archive-deleted"; readonly vault: VaultName; readonly archiveId: ArchiveId }
+  | {
+      readonly type: "recall-started";
+      readonly archiveId: ArchiveId;
+      readonly jobId: JobId;
+      readonly joined: boolean;
+      readonly sizeBytes: number;
+    }
+  | { readonly type: "recall-landed"; readonly archiveId: ArchiveId; readonly sizeBytes: number; readonly durationMs: number }
+  | { readonly type: "recall-failed"; readonly archiveId: ArchiveId; readonly message: string }
+  | { readonly type: "recall-refused"; readonly archiveId: ArchiveId; readonly pid: number; readonly message: string }
+  | { readonly type: "piece-corrupt"; readonly archiveId: ArchiveId; readonly start: number; readonly end: number }
+  | { readonly type: "content-evicted"; readonly archiveId: ArchiveId; readonly sizeBytes: number }
+  | { readonly type: "inventory-started"; readonly vault: VaultName; readonly jobId: JobId }
+  | { readonly type: "inventory-merged"; readonly vault: VaultName; readonly archives: number; readonly durationMs: number }
+  | { readonly type: "inventory-failed"; readonly vault: VaultName; readonly message: string }
+  | { readonly type: "request-failed"; readonly operation: string; readonly inode: InodeNumber; readonly message: string }
+  | { readonly type: "mounted"; readonly mountpoint: string }
+  | { readonly type: "unmounted"; readonly mountpoint: string }
+  | { readonly type: "warning"; readonly message: string };
+
+/** Receives every event, synchronously; must not throw and must not wait. */
+export type Observer = (event: CasfsEvent) => void;
