@@ -23,7 +23,6 @@ export type ErrorKind =
   | "too-large"
   | "not-restored"
   | "not-ready"
-  | "over-budget"
   | "cancelled"
   | "corrupt"
   | "unavailable"
@@ -115,6 +114,9 @@ export type ServiceFault =
   | "denied"
   | "refused";
 
+/** Whether a failed request may have done its work all the same: "unknown" when its answer was lost. */
+export type FaultEffect = "none" | "unknown";
+
 /** An answer of the archive service that is not a success, or no answer. */
 export class ServiceError extends CasfsError {
   override readonly name = "ServiceError";
@@ -123,17 +125,24 @@ export class ServiceError extends CasfsError {
   /** The service's own name for the failure, for logs and for people who know it. */
   readonly code: string | undefined;
   readonly requestId: string | undefined;
+  /** By default "unknown" for a timeout or a lost connection, "none" for every answer of the service. */
+  readonly effect: FaultEffect;
 
   constructor(
     fault: ServiceFault,
     message: string,
-    options: CasfsErrorOptions & { readonly code?: string | undefined; readonly requestId?: string | undefined } = {},
+    options: CasfsErrorOptions & {
+      readonly code?: string | undefined;
+      readonly requestId?: string | undefined;
+      readonly effect?: FaultEffect | undefined;
+    } = {},
   ) {
     super(message, options);
     this.fault = fault;
     this.kind = kindByFault[fault];
     this.code = options.code;
     this.requestId = options.requestId;
+    this.effect = options.effect ?? (fault === "timeout" || fault === "connection" ? "unknown" : "none");
   }
 }
 
@@ -155,6 +164,11 @@ export function isTransient(error: unknown): boolean {
     error instanceof ServiceError &&
     ["throttled", "unavailable", "timeout", "connection", "digest"].includes(error.fault)
   );
+}
+
+/** Whether the service does not know the vault, archive, upload or job that was asked for. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ServiceError && error.fault === "missing";
 }
 
 /** A setting, argument or state directory that cannot be used. */

@@ -4,7 +4,7 @@
  * Events carry names and numbers, never secrets and never file contents.
  */
 
-import type { ArchiveId, ContentId, InodeNumber, JobId, UploadId, VaultName } from "./ids.js";
+import type { ArchiveId, ArchiveKey, ContentId, InodeNumber, JobId, UploadId, VaultName } from "./ids.js";
 
 export type CasfsEvent =
   | {
@@ -30,7 +30,12 @@ export type CasfsEvent =
       readonly sizeBytes: number;
       readonly parts: number;
     }
-  | { readonly type: "upload-resumed"; readonly content: ContentId; readonly uploadId: UploadId; readonly partsKept: number }
+  | {
+      readonly type: "upload-resumed";
+      readonly content: ContentId;
+      readonly uploadId: UploadId;
+      readonly partsKept: number;
+    }
   | {
       readonly type: "upload-confirmed";
       readonly content: ContentId;
@@ -38,7 +43,12 @@ export type CasfsEvent =
       readonly sizeBytes: number;
       readonly durationMs: number;
     }
-  | { readonly type: "upload-failed"; readonly content: ContentId; readonly retryInMs: number; readonly message: string }
+  | {
+      readonly type: "upload-failed";
+      readonly content: ContentId;
+      readonly retryInMs: number;
+      readonly message: string;
+    }
   | { readonly type: "archive-deleted"; readonly vault: VaultName; readonly archiveId: ArchiveId }
   | {
       readonly type: "recall-started";
@@ -47,15 +57,29 @@ export type CasfsEvent =
       readonly joined: boolean;
       readonly sizeBytes: number;
     }
-  | { readonly type: "recall-landed"; readonly archiveId: ArchiveId; readonly sizeBytes: number; readonly durationMs: number }
+  | {
+      readonly type: "recall-landed";
+      readonly archiveId: ArchiveId;
+      readonly sizeBytes: number;
+      readonly durationMs: number;
+    }
   | { readonly type: "recall-failed"; readonly archiveId: ArchiveId; readonly message: string }
-  | { readonly type: "recall-refused"; readonly archiveId: ArchiveId; readonly pid: number; readonly message: string }
   | { readonly type: "piece-corrupt"; readonly archiveId: ArchiveId; readonly start: number; readonly end: number }
-  | { readonly type: "content-evicted"; readonly archiveId: ArchiveId; readonly sizeBytes: number }
+  | { readonly type: "content-evicted"; readonly archive: ArchiveKey; readonly sizeBytes: number }
   | { readonly type: "inventory-started"; readonly vault: VaultName; readonly jobId: JobId }
-  | { readonly type: "inventory-merged"; readonly vault: VaultName; readonly archives: number; readonly durationMs: number }
+  | {
+      readonly type: "inventory-merged";
+      readonly vault: VaultName;
+      readonly archives: number;
+      readonly durationMs: number;
+    }
   | { readonly type: "inventory-failed"; readonly vault: VaultName; readonly message: string }
-  | { readonly type: "request-failed"; readonly operation: string; readonly inode: InodeNumber; readonly message: string }
+  | {
+      readonly type: "request-failed";
+      readonly operation: string;
+      readonly inode: InodeNumber;
+      readonly message: string;
+    }
   | { readonly type: "mounted"; readonly mountpoint: string }
   | { readonly type: "unmounted"; readonly mountpoint: string }
   | { readonly type: "warning"; readonly message: string };

@@ -12,6 +12,8 @@ export type UploadId = string & { readonly __brand: "UploadId" };
 export type InodeNumber = number & { readonly __brand: "InodeNumber" };
 /** Row of one content version of one file; minted once, never reused. */
 export type ContentId = number & { readonly __brand: "ContentId" };
+/** The catalog's number of one archive of one vault; minted once, never reused. Names its file in the cache. */
+export type ArchiveKey = number & { readonly __brand: "ArchiveKey" };
 
 const vaultNamePattern = /^[A-Za-z0-9_.-]{1,255}$/;
 const serviceIdPattern = /^[A-Za-z0-9_-]{1,255}$/;

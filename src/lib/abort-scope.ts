@@ -1,3 +1,7 @@
+/** Aborting from above, and waiting that an abort ends. */
+
+import { setMaxListeners } from "node:events";
+
 /**
  * A child of an AbortSignal that lets go of its parent.
  *
@@ -10,6 +14,8 @@ export class AbortScope implements Disposable {
 
   constructor(parent?: AbortSignal) {
     this.#parent = parent;
+    // Children let go, so many of them at a time are no leak; Node warns at eleven.
+    setMaxListeners(0, this.#controller.signal, ...(parent === undefined ? [] : [parent]));
     if (parent?.aborted) this.#controller.abort(parent.reason);
     else parent?.addEventListener("abort", this.#onParentAbort, { once: true });
   }

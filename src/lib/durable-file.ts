@@ -13,16 +13,6 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-/** Writes the data of the file at `path` to the disk. */
-export async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, "r+");
-  try {
-    await handle.datasync();
-  } finally {
-    await handle.close();
-  }
-}
-
 /** Makes `temporary` (already synced) visible as `final`, durably. */
 export async function publishFile(temporary: string, final: string): Promise<void> {
   await rename(temporary, final);

@@ -75,7 +75,9 @@ export interface PartsPage extends Page<PartDescription> {
   readonly upload: UploadDescription;
 }
 
-export type RetrievalTier = "expedited" | "standard" | "bulk";
+/** From the fastest, which costs most, to the slowest. */
+export const retrievalTiers = ["expedited", "standard", "bulk"] as const;
+export type RetrievalTier = (typeof retrievalTiers)[number];
 export type JobStatus = "in-progress" | "succeeded" | "failed";
 export type InventoryFormat = "json" | "csv";
 
@@ -190,10 +192,5 @@ export interface CasService {
   /** Running and recently completed jobs; expired ones are left out (11.3). */
   listJobs(vault: VaultName, filter?: JobFilter, options?: CallOptions): Promise<Page<JobDescription>>;
   /** `range` is in bytes of the output: byte 0 is the first byte of the job's own range (11.4). */
-  getJobOutput(
-    vault: VaultName,
-    job: JobId,
-    range: ByteRange | undefined,
-    options?: CallOptions,
-  ): Promise<JobOutput>;
+  getJobOutput(vault: VaultName, job: JobId, range: ByteRange | undefined, options?: CallOptions): Promise<JobOutput>;
 }
