@@ -1,0 +1,105 @@
+/** Puts answers on the wire: headers of every response, JSON, streams with backpressure, errors (cas-api 2.2, 2.3, 4). */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { CorruptError } from "../domain/errors.js";
+import { formatError, type WireErrorCode } from "../protocol/error-wire.js";
+import type { Answer } from "./exchange.js";
+import type { RequestBody } from "./request-body.js";
+
+// A client that sends its whole body before it reads the answer, whatever part of it we looked at, gets the answer.
+const discardBytesMax = 64 * 1024 * 1024;
+
+export async function writeAnswer(response: ServerResponse, answer: Answer): Promise<void> {
+  if (answer.output !== undefined) {
+    response.writeHead(answer.status, answer.headers);
+    await writeOutput(response, answer.output, Number(answer.headers?.["content-length"]));
+    return;
+  }
+  if (answer.json === undefined) {
+    // 204 has no Content-Length (RFC 9110, 8.6); Node leaves it out.
+    response.writeHead(
+      answer.status,
+      answer.status === 204 ? answer.headers : { ...answer.headers, "content-length": "0" },
+    );
+    response.end();
+    return;
+  }
+  writeJson(response, answer.status, answer.json, answer.headers);
+}
+
+/** Answers an error once the client has sent its body, or is known to send on while the answer waits for it (4.4). */
+export async function writeError(
+  response: ServerResponse,
+  body: RequestBody,
+  error: { readonly code: WireErrorCode; readonly message: string },
+): Promise<void> {
+  if (!body.signal.aborted) await body.discard(discardBytesMax);
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const { status, body: json } = formatError(error.code, error.message);
+  const stalled = body.signal.aborted;
+  writeJson(response, status, json, stalled ? { connection: "close" } : {});
+  // Node goes on discarding what arrives after the answer, so that no reset overtakes it; this is where that ends.
+  if (!body.ended && !stalled) discardAfterAnswer(body.stream);
+}
+
+/** The answer to bytes that Node's parser gave up on, when there is no response object to write to. */
+export function rawErrorAnswer(code: WireErrorCode, message: string, requestId: string): string {
+  const { status, body } = formatError(code, message);
+  const text = JSON.stringify(body);
+  return [
+    `HTTP/1.1 ${status} ${code}`,
+    `x-cas-requestId: ${requestId}`,
+    "Content-Type: application/json",
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    "Connection: close",
+    "",
+    text,
+  ].join("\r\n");
+}
+
+/** The type is exact: clients compare the text (2.3). */
+function writeJson(response: ServerResponse, status: number, json: object, headers: Answer["headers"]): void {
+  const body = Buffer.from(JSON.stringify(json), "utf8");
+  response.writeHead(status, {
+    ...headers,
+    "content-type": "application/json",
+    "content-length": String(body.length),
+  });
+  response.end(body);
+}
+
+async function writeOutput(response: ServerResponse, output: AsyncIterable<Buffer>, sizeBytes: number): Promise<void> {
+  let sentBytes = 0;
+  for await (const chunk of output) {
+    if (response.destroyed) return;
+    sentBytes += chunk.length;
+    if (!response.write(chunk)) await writable(response);
+  }
+  // The bytes can only be fewer when they were deleted between the lookup and the first read.
+  if (sentBytes !== sizeBytes) throw new CorruptError(`The output has ${sentBytes} bytes instead of ${sizeBytes}`);
+  response.end();
+}
+
+/** Resolves when the response takes more, or is closed. */
+function writable(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve();
+    };
+    response.on("drain", done).on("close", done);
+  });
+}
+
+function discardAfterAnswer(stream: IncomingMessage): void {
+  let bytes = 0;
+  stream.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > 16 * discardBytesMax) stream.destroy();
+  });
+  stream.resume();
+}

@@ -1,0 +1,171 @@
+/**
+ * Inventories of vaults (cas-api section 12): which one a job returns, and writing it out.
+ *
+ * An inventory is the vault as of one change number. Rows of archives outlive their deletion, so taking one costs
+ * nothing, and several jobs can read the same one while the vault changes.
+ */
+
+import { Readable } from "node:stream";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { byteCount } from "../domain/bytes.js";
+import type { ArchiveId, VaultName } from "../domain/ids.js";
+import type { Instant } from "../domain/time.js";
+import { formatInventoryCsv } from "../protocol/inventory-csv.js";
+import { formatInventoryJson, type InventoryEntry } from "../protocol/inventory-wire.js";
+import type { InventoryOrder } from "../protocol/job-wire.js";
+import { inventoryLimitMax } from "../protocol/limits.js";
+import { formatVaultQcs, type VaultOwner } from "../protocol/qcs.js";
+import type { InventoryFormat, TreeHashHex } from "../protocol/service.js";
+import type { ArchiveStore } from "./archive-store.js";
+import type { ListedArchiveRow } from "./archive-table.js";
+import type { IncomingFile } from "./body-files.js";
+import type { VaultRow } from "./vault-table.js";
+
+/** One inventory of one vault: the archives that were live at `change`. */
+export interface TakenInventory {
+  readonly change: number;
+  readonly takenAt: Instant;
+}
+
+export interface WrittenInventory {
+  readonly file: IncomingFile;
+  /** First archive that was not delivered; null when all were. */
+  readonly nextMarker: string | null;
+}
+
+const rowsPerQuery = 100;
+
+export class Inventory {
+  readonly #store: ArchiveStore;
+  readonly #intervalMs: number;
+
+  /** @param options.intervalMs How old an inventory of a changed vault may get; 0 makes one for every job. */
+  constructor(store: ArchiveStore, options: { readonly intervalMs: number }) {
+    this.#store = store;
+    this.#intervalMs = options.intervalMs;
+  }
+
+  /** The vault with its periodic inventory taken, if that is due: what descriptions show (6.2). */
+  refreshed(vault: VaultRow): VaultRow {
+    const reference = vault.inventory_at_ms ?? vault.created_at_ms;
+    const due = this.#intervalMs > 0 && this.#hasChanged(vault) && this.#isOld(reference);
+    return due ? this.#take(vault) : vault;
+  }
+
+  /** The inventory a new job returns; with a marker, the one whose next page it names (12.3). */
+  forJob(vault: VaultRow, marker: string | null): TakenInventory {
+    const continued =
+      marker === null ? undefined : this.#store.jobs.inventoryContinuedBy(vault.vault_key, marker, this.#store.now());
+    if (continued !== undefined) return takenInventory(continued);
+    const isFresh = vault.inventory_at_ms !== null && !(this.#hasChanged(vault) && this.#isOld(vault.inventory_at_ms));
+    return takenInventory(isFresh && this.#intervalMs > 0 ? vault : this.#take(vault));
+  }
+
+  /** Writes the ordered part of an inventory to a file that nothing refers to yet. */
+  async write(
+    vault: VaultRow,
+    order: {
+      readonly owner: VaultOwner;
+      readonly taken: TakenInventory;
+      readonly format: InventoryFormat;
+      readonly filter: InventoryOrder;
+    },
+  ): Promise<WrittenInventory> {
+    const listing = new Listing(this.#store, vault.vault_key, order.taken.change, order.filter);
+    const vaultQcs = formatVaultQcs(order.owner, vault.name as VaultName);
+    const text =
+      order.format === "json"
+        ? formatInventoryJson({ vaultQcs, takenAt: order.taken.takenAt }, listing.entries())
+        : formatInventoryCsv(listing.entries());
+    const file = await this.#store.receive({ stream: Readable.from(utf8(text)), signal: new AbortController().signal });
+    return { file, nextMarker: listing.nextMarker };
+  }
+
+  #hasChanged(vault: VaultRow): boolean {
+    return vault.inventory_change !== vault.change_number;
+  }
+
+  #isOld(atMs: number): boolean {
+    return this.#store.now() - atMs >= this.#intervalMs;
+  }
+
+  #take(vault: VaultRow): VaultRow {
+    return this.#store.transaction(() => {
+      this.#store.vaults.takeInventory(vault.vault_key, this.#store.now());
+      return this.#store.vault(vault.account, vault.name as VaultName);
+    });
+  }
+}
+
+/** Reads the archives that an order asks for and finds out where the next order has to begin. */
+class Listing {
+  nextMarker: string | null = null;
+  readonly #store: ArchiveStore;
+  readonly #vaultKey: number;
+  readonly #change: number;
+  readonly #order: InventoryOrder;
+
+  constructor(store: ArchiveStore, vaultKey: number, change: number, order: InventoryOrder) {
+    this.#store = store;
+    this.#vaultKey = vaultKey;
+    this.#change = change;
+    this.#order = order;
+  }
+
+  *entries(): Generator<InventoryEntry, void, undefined> {
+    let left = this.#order.limit ?? inventoryLimitMax;
+    for (const archive of this.#archives()) {
+      if (!isWithin(archive.created_at_ms, this.#order)) continue;
+      if (left === 0) {
+        this.nextMarker = archive.archive_id;
+        return;
+      }
+      left -= 1;
+      yield toEntry(archive);
+    }
+  }
+
+  *#archives(): Generator<ListedArchiveRow, void, undefined> {
+    let fromId: string | undefined = this.#order.marker ?? "";
+    while (fromId !== undefined) {
+      // One more than is used: it tells where the next query goes on.
+      const rows: ListedArchiveRow[] = this.#store.archives.listed(this.#vaultKey, {
+        change: this.#change,
+        fromId,
+        limit: rowsPerQuery + 1,
+      });
+      fromId = rows[rowsPerQuery]?.archive_id;
+      for (let index = 0; index < Math.min(rows.length, rowsPerQuery); index++) yield rows[index]!;
+    }
+  }
+}
+
+function takenInventory(row: Pick<VaultRow, "inventory_change" | "inventory_at_ms">): TakenInventory {
+  return { change: row.inventory_change ?? 0, takenAt: (row.inventory_at_ms ?? 0) as Instant };
+}
+
+/** Both ends included, compared in whole seconds (12.3). */
+function isWithin(createdAtMs: number, { createdFrom, createdUntil }: InventoryOrder): boolean {
+  const createdSecond = Math.floor(createdAtMs / 1000) * 1000;
+  return (
+    (createdFrom === null || createdSecond >= createdFrom) && (createdUntil === null || createdSecond <= createdUntil)
+  );
+}
+
+function toEntry(archive: ListedArchiveRow): InventoryEntry {
+  return {
+    archiveId: archive.archive_id as ArchiveId,
+    description: archive.description,
+    createdAt: archive.created_at_ms as Instant,
+    sizeBytes: byteCount(archive.size_bytes),
+    treeHash: archive.tree_hash.toString("hex") as TreeHashHex,
+  };
+}
+
+/** Pieces are some 100 archives long; between two of them others have their turn. */
+async function* utf8(text: AsyncIterable<string>): AsyncGenerator<Buffer, void, undefined> {
+  for await (const piece of text) {
+    yield Buffer.from(piece, "utf8");
+    await nextTurn();
+  }
+}

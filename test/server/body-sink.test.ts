@@ -1,0 +1,74 @@
+import type { FileHandle } from "node:fs/promises";
+import { PassThrough, Readable } from "node:stream";
+import { expect, test } from "vitest";
+import { digestOf } from "../../src/protocol/tree-hash.js";
+import { receiveInto } from "../../src/server/body-sink.js";
+import { testBytes } from "../support/test-bytes.js";
+
+const never = new AbortController().signal;
+
+/** A file in memory; `write` may take fewer bytes than offered, or fail. */
+function fileWith(write: (offered: number) => number) {
+  const bytes = Buffer.alloc(100_000_000);
+  const handle = {
+    writev: async (buffers: readonly Buffer[], position: number) => {
+      const all = Buffer.concat(buffers);
+      const bytesWritten = write(all.length);
+      all.copy(bytes, position, 0, bytesWritten);
+      return { bytesWritten };
+    },
+    datasync: async () => undefined,
+  };
+  return { bytes, handle: handle as unknown as FileHandle };
+}
+
+function* pieces(bytes: Buffer, size: number): Generator<Buffer> {
+  for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
+}
+
+test("everything is written in order, also when the system takes less than it is offered", async () => {
+  const content = testBytes(5_000_000);
+  const file = fileWith((offered) => Math.min(offered, 70_001));
+  const digest = await receiveInto(file.handle, { stream: Readable.from(pieces(content, 65_536)), signal: never });
+  expect(digest).toEqual(digestOf(content));
+  expect(file.bytes.subarray(0, content.length).equals(content)).toBe(true);
+});
+
+test("a full disk rejects with its error and leaves the source readable", async () => {
+  const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+  const file = fileWith(() => {
+    throw full;
+  });
+  const stream = new PassThrough();
+  const receiving = receiveInto(file.handle, { stream, signal: never });
+  stream.write(testBytes(1000));
+  await expect(receiving).rejects.toBe(full);
+  expect(stream.destroyed).toBe(false);
+});
+
+test("a failed sync is not forgotten, although the kernel reports it only once", async () => {
+  const file = fileWith((offered) => offered);
+  let syncs = 0;
+  Object.assign(file.handle, {
+    datasync: async () => {
+      if (syncs++ === 0) throw new Error("disk error");
+    },
+  });
+  const stream = Readable.from(pieces(testBytes(70_000_000), 1_000_000));
+  await expect(receiveInto(file.handle, { stream, signal: never })).rejects.toThrow("disk error");
+});
+
+test("a source that breaks off, or a signal, rejects", async () => {
+  const broken = new PassThrough();
+  const receiving = receiveInto(fileWith((offered) => offered).handle, { stream: broken, signal: never });
+  broken.write(testBytes(10));
+  broken.destroy();
+  await expect(receiving).rejects.toThrow("closed before the end");
+  const stalled = new AbortController();
+  const waiting = receiveInto(fileWith((offered) => offered).handle, {
+    stream: new PassThrough(),
+    signal: stalled.signal,
+  });
+  stalled.abort(new Error("stalled"));
+  await expect(waiting).rejects.toThrow("stalled");
+});
