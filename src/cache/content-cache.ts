@@ -1,0 +1,426 @@
+/**
+ * Verified copies of archived contents on the local disk, bounded by bytes; owns the directory layout.
+ *
+ * Relies on: being the only process of its state directory. The index names what belongs here: a file without a row
+ * is removed at start (its landing was not finished), a row without its file is forgotten.
+ * Never: evicts a content that is pinned, open, or recalled and not yet read; those may only be dropped.
+ */
+
+import { linkSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdir, statfs } from "node:fs/promises";
+import { LRUCache } from "lru-cache";
+import { CorruptError, FileSystemError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { ArchiveKey, ContentId } from "../domain/ids.js";
+import { type Clock, type Milliseconds, ms } from "../domain/time.js";
+import { KeyedMutex } from "../lib/concurrency.js";
+import { publishFile, removeIfPresent } from "../lib/durable-file.js";
+import { invariant } from "../lib/invariant.js";
+import type { ColdArchive, ContentSink, Landing } from "../restore/ports.js";
+import type { CachedContents } from "../vfs/ports.js";
+import { ContentFileHandle } from "./content-file.js";
+import { chooseEvictions, type EvictionCandidate } from "./eviction.js";
+import type { HashPool } from "./hash-pool.js";
+import { LandingFile } from "./landing-file.js";
+import { LandingPieces } from "./landing-pieces.js";
+import { type CacheLayout, numberOfName, shardCount } from "./layout.js";
+import type { CachedRow, CacheIndex } from "./ports.js";
+import type { CachedCopies } from "./staging-area.js";
+import { UseLog } from "./use-log.js";
+
+export interface ContentCacheOptions {
+  /** Of all contents together; a single larger content is taken alone, else it could never be read. */
+  readonly maxBytes: number;
+  /** Landing leaves so much of the disk free. */
+  readonly keepFreeBytes: number;
+  /** For so long a recalled content that nobody has read is not evicted. */
+  readonly recallKeepMs: Milliseconds;
+}
+
+export interface ContentCacheParts {
+  readonly layout: CacheLayout;
+  readonly index: CacheIndex;
+  readonly hashPool: HashPool;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Free bytes of the disk that holds `directory`; by default what statfs says. */
+  readonly freeBytes?: (directory: string) => Promise<number>;
+}
+
+export interface CacheUsage {
+  readonly contents: number;
+  readonly usedBytes: number;
+  /** Of landings that are going on: their full sizes. */
+  readonly landingBytes: number;
+  readonly maxBytes: number;
+}
+
+type Resident = { -readonly [Field in keyof Omit<CachedRow, "key">]: CachedRow[Field] } & { openCount: number };
+
+export class ContentCache implements CachedContents, ContentSink, CachedCopies {
+  readonly #parts: ContentCacheParts;
+  readonly #options: ContentCacheOptions;
+  /** Only an ordered index: it never drops anything by itself, because it does not know what may go. */
+  readonly #residents = new LRUCache<ArchiveKey, Resident>({
+    maxSize: Number.MAX_SAFE_INTEGER,
+    sizeCalculation: (resident) => resident.sizeBytes,
+  });
+  readonly #waitingPins = new Set<ArchiveKey>();
+  readonly #landings = new Map<ArchiveKey, { readonly archive: ColdArchive; readonly landing: Landing | undefined }>();
+  readonly #uses: UseLog;
+  /** Per archive: adopting, publishing and removing one file exclude each other. */
+  readonly #files = new KeyedMutex<ArchiveKey>();
+  /** Choosing what to evict and counting what is free is one step. */
+  readonly #room = new KeyedMutex<"room">();
+
+  private constructor(parts: ContentCacheParts, options: ContentCacheOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#uses = new UseLog(parts.index, parts.clock, parts.observer);
+  }
+
+  /** Opens the cache and makes index and directory agree. */
+  static async open(parts: ContentCacheParts, options: ContentCacheOptions): Promise<ContentCache> {
+    await mkdir(parts.layout.landingDirectory, { recursive: true, mode: 0o700 });
+    const cache = new ContentCache(parts, options);
+    await cache.#reconcile();
+    return cache;
+  }
+
+  /** Writes the collected uses to the index. */
+  async close(): Promise<void> {
+    await this.#uses.close();
+  }
+
+  usage(): CacheUsage {
+    return {
+      contents: this.#residents.size,
+      usedBytes: this.#residents.calculatedSize,
+      landingBytes: this.#landingBytes,
+      maxBytes: this.#options.maxBytes,
+    };
+  }
+
+  has(archive: ArchiveKey): boolean {
+    return this.#residents.has(archive);
+  }
+
+  async open(archive: ArchiveKey): Promise<ContentFileHandle> {
+    const resident = this.#acquire(archive);
+    const release = () => {
+      resident.openCount -= 1;
+    };
+    try {
+      return await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", release);
+    } catch (error) {
+      release();
+      await this.#forgetVanished(archive, resident);
+      throw error;
+    }
+  }
+
+  async use<T>(archive: ArchiveKey, work: (path: string) => Promise<T>): Promise<T> {
+    const resident = this.#acquire(archive);
+    try {
+      return await work(this.#parts.layout.cached(archive));
+    } finally {
+      resident.openCount -= 1;
+    }
+  }
+
+  // Up to the first await nothing else runs: from the moment that the catalog calls the content archived, its copy is
+  // found here. The staging name goes only when that survives a power loss too; until then the file has both names.
+  async adopt(content: ContentId, archive: ArchiveKey, sizeBytes: number): Promise<void> {
+    const staged = this.#parts.layout.staged(content);
+    const stagedBytes = sizeOfFile(staged);
+    if (stagedBytes === undefined) return; // Adopted before.
+    if (stagedBytes !== sizeBytes) throw wrongStagedSize(content, stagedBytes, sizeBytes);
+    const row = this.#newRow(archive, sizeBytes, { readSinceLanding: true });
+    if (!this.#residents.has(archive)) {
+      linkOver(staged, this.#parts.layout.cached(archive));
+      this.#admit(row);
+      await this.#parts.index.put(row);
+    }
+    await this.#parts.index.flush();
+    rmSync(staged, { force: true });
+    await this.#room.run("room", () => this.#trim(archive));
+  }
+
+  async evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent"> {
+    return this.#files.run(archive, async () => {
+      const resident = this.#residents.peek(archive);
+      if (resident === undefined) return "absent";
+      if (resident.pinned) return "pinned";
+      if (resident.openCount > 0) return "in-use";
+      await this.#remove(archive, resident);
+      return "evicted";
+    });
+  }
+
+  // An open file keeps its bytes until it is closed: that is how unlink(2) works.
+  async drop(archive: ArchiveKey): Promise<void> {
+    await this.#files.run(archive, async () => {
+      this.#waitingPins.delete(archive);
+      const resident = this.#residents.peek(archive);
+      if (resident !== undefined) await this.#remove(archive, resident);
+      else await this.#parts.index.remove(archive);
+    });
+  }
+
+  async setPinned(archive: ArchiveKey, pinned: boolean): Promise<void> {
+    await this.#files.run(archive, async () => {
+      const resident = this.#residents.peek(archive);
+      if (resident !== undefined) {
+        resident.pinned = pinned;
+        await this.#parts.index.put(rowOf(archive, resident));
+      } else if (pinned) {
+        this.#waitingPins.add(archive);
+        await this.#parts.index.put(this.#newRow(archive, 0, { readSinceLanding: true }));
+      } else if (this.#waitingPins.delete(archive)) {
+        await this.#parts.index.remove(archive);
+      }
+    });
+  }
+
+  isPinned(archive: ArchiveKey): boolean {
+    return this.#residents.peek(archive)?.pinned ?? this.#waitingPins.has(archive);
+  }
+
+  async begin(archive: ColdArchive): Promise<Landing> {
+    invariant(!this.#landings.has(archive.key), "an archive lands once at a time");
+    const onEnd = () => {
+      this.#landings.delete(archive.key);
+    };
+    this.#landings.set(archive.key, { archive, landing: undefined });
+    try {
+      const landing = await this.#openLanding(archive, onEnd);
+      this.#landings.set(archive.key, { archive, landing });
+      return landing;
+    } catch (error) {
+      onEnd();
+      throw error;
+    }
+  }
+
+  async #openLanding(archive: ColdArchive, onEnd: () => void): Promise<Landing> {
+    const { layout, hashPool } = this.#parts;
+    const pieces = await LandingPieces.open(layout.landingPieces(archive.key), archive);
+    try {
+      await this.#room.run("room", () => this.#makeRoom(archive, totalBytes(pieces.missing)));
+      const publish = () => this.#publish(archive);
+      const path = layout.landing(archive.key);
+      return await LandingFile.open({ archive, path, pieces, hashPool, publish, onEnd });
+    } catch (error) {
+      await pieces.close();
+      throw error;
+    }
+  }
+
+  #acquire(archive: ArchiveKey): Resident {
+    const resident = this.#residents.get(archive);
+    if (resident === undefined)
+      throw new FileSystemError("not-found", `Cannot open archive ${archive}: it is not cached`);
+    resident.openCount += 1;
+    resident.lastUsedAt = this.#parts.clock.now();
+    resident.readSinceLanding = true;
+    this.#uses.add({ key: archive, lastUsedAt: resident.lastUsedAt, readSinceLanding: true });
+    return resident;
+  }
+
+  #admit(row: CachedRow): void {
+    const { key, ...rest } = row;
+    // Somebody may have the former copy of the same bytes open; it stays theirs, and the count stays with it.
+    this.#residents.set(key, { ...rest, openCount: 0 });
+    this.#waitingPins.delete(key);
+  }
+
+  #newRow(key: ArchiveKey, sizeBytes: number, { readSinceLanding }: { readonly readSinceLanding: boolean }): CachedRow {
+    const now = this.#parts.clock.now();
+    return { key, sizeBytes, lastUsedAt: now, pinned: this.isPinned(key), landedAt: now, readSinceLanding };
+  }
+
+  async #publish(archive: ColdArchive): Promise<void> {
+    const { layout, index } = this.#parts;
+    await this.#files.run(archive.key, async () => {
+      const row = this.#newRow(archive.key, archive.sizeBytes, { readSinceLanding: false });
+      await index.put(row);
+      await publishFile(layout.landing(archive.key), layout.cached(archive.key));
+      this.#admit(row);
+    });
+  }
+
+  /** The file goes first: after a crash in between, the row without its file is forgotten at start. */
+  async #remove(archive: ArchiveKey, resident: Resident): Promise<void> {
+    this.#residents.delete(archive);
+    this.#uses.forget(archive);
+    await removeIfPresent(this.#parts.layout.cached(archive));
+    await this.#parts.index.remove(archive);
+    this.#parts.observer({ type: "content-evicted", archive, sizeBytes: resident.sizeBytes });
+  }
+
+  /** The file of a resident is not there: somebody else has been in the directory. */
+  async #forgetVanished(archive: ArchiveKey, resident: Resident): Promise<void> {
+    await this.#files.run(archive, async () => {
+      const vanished =
+        this.#residents.peek(archive) === resident && !isFileOf(this.#parts.layout.cached(archive), resident.sizeBytes);
+      if (!vanished) return;
+      this.#residents.delete(archive);
+      await this.#parts.index.remove(archive);
+      this.#parts.observer({
+        type: "warning",
+        message: `The cached copy of archive ${archive} has vanished from the disk`,
+      });
+    });
+  }
+
+  get #landingBytes(): number {
+    let sum = 0;
+    for (const { archive } of this.#landings.values()) sum += archive.sizeBytes;
+    return sum;
+  }
+
+  /** @throws FileSystemError "no-space" before anything is evicted in vain. */
+  async #makeRoom(archive: ColdArchive, missingBytes: number): Promise<void> {
+    await this.#makeRoomInCache(archive);
+    await this.#makeRoomOnDisk(archive, missingBytes);
+  }
+
+  async #makeRoomInCache(archive: ColdArchive): Promise<void> {
+    const { maxBytes } = this.#options;
+    const usedBytes = this.#residents.calculatedSize;
+    const otherBytes = usedBytes + this.#landingBytes - archive.sizeBytes;
+    const needBytes = Math.min(otherBytes + archive.sizeBytes - maxBytes, otherBytes);
+    const choice = this.#chooseEvictions(needBytes);
+    if (choice.freedBytes < needBytes) {
+      throw noSpace(
+        archive,
+        `only ${maxBytes - otherBytes + choice.freedBytes} of the cache's ${maxBytes} bytes can be freed`,
+      );
+    }
+    await this.#evictAll(choice.keys);
+  }
+
+  async #makeRoomOnDisk(archive: ColdArchive, missingBytes: number): Promise<void> {
+    const freeBytes = await (this.#parts.freeBytes ?? freeBytesOfDisk)(this.#parts.layout.cacheDirectory);
+    const needBytes = missingBytes + this.#unwrittenBytes(archive.key) + this.#options.keepFreeBytes - freeBytes;
+    const choice = this.#chooseEvictions(needBytes);
+    if (choice.freedBytes < needBytes) {
+      throw noSpace(archive, `the disk has ${freeBytes} bytes, of which ${this.#options.keepFreeBytes} stay free`);
+    }
+    await this.#evictAll(choice.keys);
+  }
+
+  /** What the other landings are still going to write. */
+  #unwrittenBytes(except: ArchiveKey): number {
+    let sum = 0;
+    for (const [key, { archive, landing }] of this.#landings) {
+      if (key !== except) sum += landing === undefined ? archive.sizeBytes : totalBytes(landing.missing());
+    }
+    return sum;
+  }
+
+  async #trim(newest: ArchiveKey): Promise<void> {
+    const excessBytes = this.#residents.calculatedSize + this.#landingBytes - this.#options.maxBytes;
+    await this.#evictAll(this.#chooseEvictions(excessBytes, newest).keys);
+  }
+
+  #chooseEvictions(needBytes: number, except?: ArchiveKey): ReturnType<typeof chooseEvictions> {
+    const { recallKeepMs } = this.#options;
+    return chooseEvictions(this.#candidates(except), { needBytes, now: this.#parts.clock.now(), recallKeepMs });
+  }
+
+  *#candidates(except: ArchiveKey | undefined): Generator<EvictionCandidate> {
+    for (const key of this.#residents.rkeys()) {
+      const resident = this.#residents.peek(key);
+      if (resident !== undefined && key !== except) yield { key, ...resident };
+    }
+  }
+
+  async #evictAll(keys: readonly ArchiveKey[]): Promise<void> {
+    for (const key of keys) await this.evict(key);
+  }
+
+  async #reconcile(): Promise<void> {
+    const rows = new Map(this.#parts.index.load().map((row) => [row.key, row]));
+    const present = await this.#sweepDirectory(rows);
+    for (const row of [...rows.values()].sort((a, b) => a.lastUsedAt - b.lastUsedAt)) {
+      if (present.has(row.key)) this.#admit(row);
+      else if (row.pinned) await this.#keepPin(row);
+      else await this.#parts.index.remove(row.key);
+    }
+    this.#sweepLandings();
+  }
+
+  async #keepPin(row: CachedRow): Promise<void> {
+    this.#waitingPins.add(row.key);
+    if (row.sizeBytes > 0) await this.#parts.index.put({ ...row, sizeBytes: 0 });
+  }
+
+  /** Removes files that no row describes; the keys of the others. One shard at a time, so that nothing stalls long. */
+  async #sweepDirectory(rows: ReadonlyMap<ArchiveKey, CachedRow>): Promise<Set<ArchiveKey>> {
+    const present = new Set<ArchiveKey>();
+    for (let shard = 0; shard < shardCount; shard += 1) {
+      const directory = this.#parts.layout.shardDirectory(shard);
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      for (const name of readdirSync(directory)) {
+        const key = numberOfName(name) as ArchiveKey | undefined;
+        const row = key === undefined ? undefined : rows.get(key);
+        if (row !== undefined && isFileOf(`${directory}/${name}`, row.sizeBytes)) present.add(row.key);
+        else rmSync(`${directory}/${name}`, { recursive: true, force: true });
+      }
+      await new Promise(setImmediate);
+    }
+    return present;
+  }
+
+  /** Landings that nobody has gone on with for longer than the service keeps a job's output. */
+  #sweepLandings(): void {
+    const directory = this.#parts.layout.landingDirectory;
+    const oldest = this.#parts.clock.now() - Math.max(this.#options.recallKeepMs, staleLandingMs);
+    for (const name of readdirSync(directory)) {
+      const path = `${directory}/${name}`;
+      if (statSync(path).mtimeMs < oldest) rmSync(path, { recursive: true, force: true });
+    }
+  }
+}
+
+const staleLandingMs = ms(48 * 3600 * 1000);
+
+function rowOf(key: ArchiveKey, { openCount: _, ...row }: Resident): CachedRow {
+  return { key, ...row };
+}
+
+function totalBytes(ranges: readonly { readonly start: number; readonly end: number }[]): number {
+  return ranges.reduce((sum, range) => sum + range.end - range.start, 0);
+}
+
+/** Whether `path` is a regular file of exactly `sizeBytes`. */
+function isFileOf(path: string, sizeBytes: number): boolean {
+  return sizeOfFile(path) === sizeBytes;
+}
+
+function linkOver(from: string, to: string): void {
+  rmSync(to, { force: true });
+  linkSync(from, to);
+}
+
+/** undefined when there is no regular file at `path`. */
+function sizeOfFile(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true ? found.size : undefined;
+}
+
+function wrongStagedSize(content: ContentId, stagedBytes: number, sizeBytes: number): CorruptError {
+  return new CorruptError(`Cannot cache content ${content}: it has ${stagedBytes} bytes, its archive ${sizeBytes}`);
+}
+
+async function freeBytesOfDisk(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}
+
+function noSpace(archive: ColdArchive, why: string): FileSystemError {
+  return new FileSystemError("no-space", `Cannot land archive ${archive.id} of ${archive.sizeBytes} bytes: ${why}`, {
+    hint: "Evict or unpin cached files, or raise --cache-size",
+  });
+}

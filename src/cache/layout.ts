@@ -1,0 +1,50 @@
+/** Where contents are in the state directory. Pure. */
+
+import { join } from "node:path";
+import type { ArchiveKey, ContentId } from "../domain/ids.js";
+
+export const shardCount = 256;
+
+/** The paths below one state directory. */
+export class CacheLayout {
+  readonly stagingDirectory: string;
+  readonly cacheDirectory: string;
+  readonly landingDirectory: string;
+
+  constructor(stateDirectory: string) {
+    this.stagingDirectory = join(stateDirectory, "staging");
+    this.cacheDirectory = join(stateDirectory, "cache");
+    this.landingDirectory = join(this.cacheDirectory, "landing");
+  }
+
+  staged(content: ContentId): string {
+    return join(this.stagingDirectory, String(content));
+  }
+
+  /** Directory of shard number 0..255; keys are minted in sequence, so their low byte spreads them evenly. */
+  shardDirectory(shard: number): string {
+    return join(this.cacheDirectory, shard.toString(16).padStart(2, "0"));
+  }
+
+  cached(archive: ArchiveKey): string {
+    return join(this.shardDirectory(shardOf(archive)), String(archive));
+  }
+
+  landing(archive: ArchiveKey): string {
+    return join(this.landingDirectory, `${archive}.part`);
+  }
+
+  /** Which pieces of a landing are verified. */
+  landingPieces(archive: ArchiveKey): string {
+    return join(this.landingDirectory, `${archive}.pieces`);
+  }
+}
+
+export function shardOf(archive: ArchiveKey): number {
+  return archive % shardCount;
+}
+
+/** The number that `name` spells, undefined unless it is spelled as this module writes it. */
+export function numberOfName(name: string): number | undefined {
+  return /^(0|[1-9][0-9]{0,15})$/.test(name) && Number.isSafeInteger(Number(name)) ? Number(name) : undefined;
+}

@@ -1,0 +1,180 @@
+/**
+ * Bytes that are written but not archived yet: the only copy there is. One file per content version.
+ *
+ * Never: evicts or removes anything that it was not told to remove.
+ */
+
+import { constants } from "node:fs";
+import { copyFile, mkdir, open, readdir, rm } from "node:fs/promises";
+import { type ByteRange, byteCount, MIB } from "../domain/bytes.js";
+import { FileSystemError } from "../domain/errors.js";
+import type { ArchiveKey, ContentId } from "../domain/ids.js";
+import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
+import { SharedRun } from "../lib/shared-run.js";
+import type { StagedFile, StagedFiles } from "../upload/ports.js";
+import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
+import { ContentFileHandle } from "./content-file.js";
+import type { HashPool } from "./hash-pool.js";
+import { type CacheLayout, numberOfName } from "./layout.js";
+
+/** Lends the path of a cached copy, which is not evicted meanwhile. */
+export interface CachedCopies {
+  use<T>(archive: ArchiveKey, work: (path: string) => Promise<T>): Promise<T>;
+}
+
+const readPieceBytes = MIB;
+
+/** The staging directory, for writers and for the upload. */
+export class StagingDirectory implements StagingArea, StagedFiles {
+  readonly #layout: CacheLayout;
+  readonly #hashPool: HashPool;
+  readonly #cachedCopies: CachedCopies;
+  readonly #removals = new Set<Promise<void>>();
+  /** One fsync serves all who asked before it began. */
+  readonly #directorySync: SharedRun;
+
+  private constructor(layout: CacheLayout, hashPool: HashPool, cachedCopies: CachedCopies) {
+    this.#layout = layout;
+    this.#hashPool = hashPool;
+    this.#cachedCopies = cachedCopies;
+    this.#directorySync = new SharedRun(() => syncDirectory(layout.stagingDirectory));
+  }
+
+  static async open(parts: {
+    readonly layout: CacheLayout;
+    readonly hashPool: HashPool;
+    readonly cachedCopies: CachedCopies;
+  }): Promise<StagingDirectory> {
+    await mkdir(parts.layout.stagingDirectory, { recursive: true, mode: 0o700 });
+    return new StagingDirectory(parts.layout, parts.hashPool, parts.cachedCopies);
+  }
+
+  // A file that is already there is emptied: its number was minted by a transaction that a crash undid.
+  async create(content: ContentId): Promise<ContentFileHandle> {
+    return ContentFileHandle.open(this.#layout.staged(content), "w+");
+  }
+
+  async copyOf(source: LocalContent, content: ContentId, sizeBytes: number): Promise<ContentFile> {
+    if (sizeBytes === 0) return this.create(content);
+    const target = this.#layout.staged(content);
+    if (source.place === "staging") await copyPrefix(this.#layout.staged(source.content), target, sizeBytes);
+    else await this.#cachedCopies.use(source.archive, (path) => copyPrefix(path, target, sizeBytes));
+    return this.open(content);
+  }
+
+  async open(content: ContentId): Promise<ContentFileHandle> {
+    return ContentFileHandle.open(this.#layout.staged(content), "r+");
+  }
+
+  syncDirectory(): Promise<void> {
+    return this.#directorySync.request();
+  }
+
+  remove(content: ContentId): Promise<void> {
+    const removal = removeIfPresent(this.#layout.staged(content)).finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+    return removal;
+  }
+
+  async removalsDone(): Promise<void> {
+    await Promise.allSettled(this.#removals);
+  }
+
+  async openStaged(content: ContentId): Promise<StagedFile> {
+    const path = this.#layout.staged(content);
+    const file = await ContentFileHandle.open(path, "r");
+    return new StagedContentFile(path, file, this.#hashPool, () => this.syncDirectory());
+  }
+
+  /** The contents that have a staging file, in no order; for the comparison with the catalog at start. */
+  async list(): Promise<ContentId[]> {
+    const numbers = (await readdir(this.#layout.stagingDirectory)).map(numberOfName);
+    return numbers.filter((number) => number !== undefined).map((number) => number as ContentId);
+  }
+}
+
+class StagedContentFile implements StagedFile {
+  readonly sizeBytes;
+  readonly #path: string;
+  readonly #file: ContentFileHandle;
+  readonly #hashPool: HashPool;
+  readonly #syncName: () => Promise<void>;
+
+  constructor(path: string, file: ContentFileHandle, hashPool: HashPool, syncName: () => Promise<void>) {
+    this.#path = path;
+    this.#file = file;
+    this.#hashPool = hashPool;
+    this.#syncName = syncName;
+    this.sizeBytes = byteCount(file.sizeBytes);
+  }
+
+  async sync(): Promise<void> {
+    await this.#file.sync();
+    await this.#syncName();
+  }
+
+  // A new buffer each time: whoever sends a piece may hold it until the socket has taken it.
+  async *read(range: ByteRange): AsyncGenerator<Uint8Array> {
+    for (let offset = range.start as number; offset < range.end; ) {
+      const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, range.end - offset));
+      const length = await this.#file.read(offset, piece);
+      if (length < piece.length) throw endsTooEarly(this.#path, range, offset + length);
+      yield piece;
+      offset += length;
+    }
+  }
+
+  hash(range: ByteRange): ReturnType<StagedFile["hash"]> {
+    return this.#hashPool.hash(this.#path, range);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
+}
+
+function endsTooEarly(path: string, range: ByteRange, endsAt: number): FileSystemError {
+  return new FileSystemError("corrupt", `Cannot read ${path} up to ${range.end}: it ends at ${endsAt}`);
+}
+
+/** Makes `target` the first `sizeBytes` of `source`; by reflink where the file system can, which costs no space. */
+async function copyPrefix(source: string, target: string, sizeBytes: number): Promise<void> {
+  await rm(target, { force: true });
+  if (!(await reflink(source, target))) await copyBytes(source, target, sizeBytes);
+  const file = await ContentFileHandle.open(target, "r+");
+  try {
+    if (file.sizeBytes > sizeBytes) await file.truncate(sizeBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function reflink(source: string, target: string): Promise<boolean> {
+  try {
+    await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE);
+    return true;
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    if (missing) throw new FileSystemError("not-found", `Cannot copy ${source}: it is not there`, { cause: error });
+    return false; // ENOTSUP, EXDEV, EINVAL: this file system copies bytes.
+  }
+}
+
+async function copyBytes(source: string, target: string, sizeBytes: number): Promise<void> {
+  const from = await open(source, "r");
+  await using _closeSource = { [Symbol.asyncDispose]: () => from.close() };
+  // The kernel copies a whole file faster than we can.
+  if ((await from.stat()).size <= sizeBytes) return copyFile(source, target);
+  const into = await open(target, "w", 0o600);
+  await using _closeTarget = { [Symbol.asyncDispose]: () => into.close() };
+  const buffer = Buffer.allocUnsafeSlow(MIB);
+  for (let offset = 0; offset < sizeBytes; ) {
+    const { bytesRead } = await from.read(buffer, 0, Math.min(buffer.length, sizeBytes - offset), offset);
+    if (bytesRead === 0) return;
+    let written = 0;
+    while (written < bytesRead) {
+      written += (await into.write(buffer, written, bytesRead - written, offset + written)).bytesWritten;
+    }
+    offset += bytesRead;
+  }
+}

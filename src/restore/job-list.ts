@@ -1,0 +1,55 @@
+/**
+ * The jobs of a vault, listed once for all who ask at the same time.
+ *
+ * Relies on: List Jobs showing every unexpired job (cas-api section 11.3).
+ */
+
+import type { VaultName } from "../domain/ids.js";
+import { SharedRun } from "../lib/shared-run.js";
+import type { CasService, JobDescription } from "../protocol/service.js";
+
+/** All pages, following the markers. */
+export async function listAllJobs(
+  service: Pick<CasService, "listJobs">,
+  vault: VaultName,
+  signal: AbortSignal,
+): Promise<JobDescription[]> {
+  const jobs: JobDescription[] = [];
+  let marker: string | undefined;
+  do {
+    const page = await service.listJobs(vault, { marker }, { signal });
+    jobs.push(...page.items);
+    marker = page.marker ?? undefined;
+  } while (marker !== undefined);
+  return jobs;
+}
+
+/** A thousand recalls that begin together look for a job to join in one listing. */
+export class JobList {
+  readonly #service: Pick<CasService, "listJobs">;
+  readonly #signal: AbortSignal;
+  readonly #vaults = new Map<VaultName, { readonly run: SharedRun; jobs: readonly JobDescription[] }>();
+
+  /** @param signal Ends every listing. */
+  constructor(service: Pick<CasService, "listJobs">, signal: AbortSignal) {
+    this.#service = service;
+    this.#signal = signal;
+  }
+
+  /** A listing that began after this call. */
+  async of(vault: VaultName): Promise<readonly JobDescription[]> {
+    let shared = this.#vaults.get(vault);
+    if (shared === undefined) {
+      const entry = {
+        run: new SharedRun(async () => {
+          entry.jobs = await listAllJobs(this.#service, vault, this.#signal);
+        }),
+        jobs: [] as readonly JobDescription[],
+      };
+      shared = entry;
+      this.#vaults.set(vault, entry);
+    }
+    await shared.run.request();
+    return shared.jobs;
+  }
+}

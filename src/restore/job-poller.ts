@@ -1,0 +1,202 @@
+/**
+ * Waits for jobs, which take from seconds to half a day: one List Jobs loop per vault while anybody waits.
+ *
+ * Never: starts a job, nor gives up waiting because the service cannot be reached for a while.
+ */
+
+import { describeError, isTransient } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { JobId, VaultName } from "../domain/ids.js";
+import { type Clock, type Instant, type Milliseconds, minutes, ms } from "../domain/time.js";
+import { AbortScope, abortable } from "../lib/abort-scope.js";
+import { type Deferred, deferred } from "../lib/deferred.js";
+import type { CasService, JobDescription } from "../protocol/service.js";
+
+export interface JobPollerParts {
+  readonly service: Pick<CasService, "listJobs" | "describeJob">;
+  readonly clock: Clock;
+  readonly observer: Observer;
+}
+
+interface Waiter {
+  readonly job: JobId;
+  readonly since: Instant;
+  readonly answer: Deferred<JobDescription>;
+}
+
+const pollDelayMsMin = ms(200);
+const pollDelayMsMax = minutes(5);
+
+/**
+ * The pause before the next question: a twentieth of the time waited so far.
+ *
+ * A job of a local test server is noticed within a fraction of a second, one of half a day within minutes, and the
+ * number of questions grows only with the logarithm of the time.
+ */
+export function pollDelayMs(elapsedMs: number): Milliseconds {
+  return ms(Math.min(pollDelayMsMax, Math.max(pollDelayMsMin, elapsedMs / 20)));
+}
+
+export class JobPoller {
+  readonly #parts: JobPollerParts;
+  readonly #loops = new Map<VaultName, VaultLoop>();
+  readonly #closing = new AbortScope();
+
+  constructor(parts: JobPollerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Resolves with the job once it is no longer in progress. An abort rejects with `signal.reason`; the job goes on.
+   *
+   * @throws ServiceError "missing" when the service has forgotten the job, or what else it says that will not pass.
+   */
+  async wait(
+    vault: VaultName,
+    job: JobId,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<JobDescription> {
+    signal?.throwIfAborted();
+    let loop = this.#loops.get(vault);
+    if (loop === undefined) {
+      loop = new VaultLoop(this.#parts, vault, this.#closing.signal, () => this.#loops.delete(vault));
+      this.#loops.set(vault, loop);
+    }
+    const waiter: Waiter = { job, since: this.#parts.clock.now(), answer: deferred() };
+    loop.add(waiter);
+    try {
+      return await abortable(waiter.answer.promise, signal);
+    } finally {
+      loop.remove(waiter);
+    }
+  }
+
+  /** Rejects whoever still waits with `reason`, and waits for requests in flight. */
+  async close(reason: unknown): Promise<void> {
+    const loops = [...this.#loops.values()];
+    this.#closing.abort(reason);
+    await Promise.all(loops.map((loop) => loop.ended));
+  }
+}
+
+class VaultLoop {
+  ended: Promise<void> = Promise.resolve();
+  readonly #parts: JobPollerParts;
+  readonly #vault: VaultName;
+  readonly #closing: AbortSignal;
+  readonly #onEnd: () => void;
+  readonly #waiters = new Set<Waiter>();
+  #running = false;
+  #pause: AbortScope | undefined;
+  /** Failed questions in a row. */
+  #failures = 0;
+
+  constructor(parts: JobPollerParts, vault: VaultName, closing: AbortSignal, onEnd: () => void) {
+    this.#parts = parts;
+    this.#vault = vault;
+    this.#closing = closing;
+    this.#onEnd = onEnd;
+  }
+
+  add(waiter: Waiter): void {
+    this.#waiters.add(waiter);
+    this.#pause?.abort(); // A new waiter asks sooner than the old ones.
+    if (this.#running) return;
+    this.#running = true;
+    this.ended = this.#run();
+  }
+
+  remove(waiter: Waiter): void {
+    this.#waiters.delete(waiter);
+    if (this.#waiters.size === 0) this.#pause?.abort();
+  }
+
+  /** Never rejects; what goes wrong goes to the waiters. */
+  async #run(): Promise<void> {
+    let lastAskedAt: number | undefined;
+    while (this.#waiters.size > 0 && !this.#closing.aborted) {
+      const now = this.#parts.clock.now();
+      const nextAt = lastAskedAt === undefined ? now : this.#nextAt(lastAskedAt);
+      if (now < nextAt) {
+        await this.#sleep(ms(nextAt - now));
+        continue;
+      }
+      lastAskedAt = now;
+      await this.#ask();
+    }
+    this.#running = false;
+    this.#onEnd();
+    if (this.#closing.aborted) this.#rejectAll(this.#closing.reason);
+  }
+
+  #youngest(): number {
+    let youngest = 0;
+    for (const { since } of this.#waiters) youngest = Math.max(youngest, since);
+    return youngest;
+  }
+
+  /** Who came last has waited least, and asks most often. */
+  #nextAt(lastAskedAt: number): number {
+    const youngest = this.#youngest();
+    const from = Math.max(lastAskedAt, youngest);
+    // After failures the service is not asked sooner than their number suggests.
+    const afterFailures = this.#failures === 0 ? 0 : pollDelayMsMin * 2 ** Math.min(this.#failures, 10);
+    return from + Math.max(pollDelayMs(from - youngest), afterFailures);
+  }
+
+  async #sleep(duration: Milliseconds): Promise<void> {
+    using pause = new AbortScope(this.#closing);
+    this.#pause = pause;
+    await this.#parts.clock.sleep(duration, { signal: pause.signal }).catch(() => undefined);
+    this.#pause = undefined;
+  }
+
+  async #ask(): Promise<void> {
+    const asked = new Set(this.#waiters);
+    try {
+      const unseen = await this.#answerFromList(asked);
+      // A list may lag behind a job that was just started; only the job's own description says that it is gone.
+      for (const waiter of unseen) await this.#answerFromDescription(waiter);
+      this.#failures = 0;
+    } catch (error) {
+      if (this.#closing.aborted) return;
+      if (!isTransient(error)) return this.#rejectAll(error);
+      this.#failures += 1;
+      const message = `Cannot ask for the jobs of vault ${this.#vault}: ${describeError(error)}; it will be tried again`;
+      this.#parts.observer({ type: "warning", message });
+    }
+  }
+
+  /** Answers whoever's job is done; page by page, until all were seen. @returns those whose job is not listed. */
+  async #answerFromList(asked: Set<Waiter>): Promise<Set<Waiter>> {
+    const unseen = new Set(asked);
+    let marker: string | undefined;
+    do {
+      const page = await this.#parts.service.listJobs(this.#vault, { marker }, { signal: this.#closing });
+      const jobs = new Map(page.items.map((job) => [job.id, job]));
+      for (const waiter of unseen) {
+        const job = jobs.get(waiter.job);
+        if (job === undefined) continue;
+        unseen.delete(waiter);
+        if (job.status !== "in-progress") waiter.answer.resolve(job);
+      }
+      marker = page.marker ?? undefined;
+    } while (marker !== undefined && unseen.size > 0);
+    return unseen;
+  }
+
+  async #answerFromDescription(waiter: Waiter): Promise<void> {
+    try {
+      const job = await this.#parts.service.describeJob(this.#vault, waiter.job, { signal: this.#closing });
+      if (job.status !== "in-progress") waiter.answer.resolve(job);
+    } catch (error) {
+      if (isTransient(error) || this.#closing.aborted) throw error;
+      waiter.answer.reject(error);
+    }
+  }
+
+  #rejectAll(reason: unknown): void {
+    for (const { answer } of this.#waiters) answer.reject(reason);
+    this.#waiters.clear();
+  }
+}

@@ -1,0 +1,88 @@
+/** What recalling needs besides `CasService`: the journal, a place for the bytes, and the catalog for inventories. */
+
+import type { ByteCount, ByteRange } from "../domain/bytes.js";
+import type { ArchiveId, ArchiveKey, JobId, VaultName } from "../domain/ids.js";
+import type { Instant } from "../domain/time.js";
+import type { RetrievalTier, TreeHashHex } from "../protocol/service.js";
+
+/** An archive as the catalog knows it. */
+export interface ColdArchive {
+  readonly key: ArchiveKey;
+  readonly vault: VaultName;
+  readonly id: ArchiveId;
+  readonly sizeBytes: ByteCount;
+  readonly treeHash: TreeHashHex;
+}
+
+/** How far the journal knows a recall to be. `jobId` is null between the intent and the answer of Initiate Job. */
+export interface JournaledRecall {
+  readonly archive: ColdArchive;
+  readonly tier: RetrievalTier;
+  readonly jobId: JobId | null;
+  readonly requestedAt: Instant;
+}
+
+/** Promises resolve when the change is committed: it then survives kill -9. */
+export interface RestoreJournal {
+  /** Recalls that neither landed nor failed, oldest first; asked once, at start. */
+  unfinished(): readonly JournaledRecall[];
+  willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void>;
+  didRequest(archive: ArchiveKey, jobId: JobId): Promise<void>;
+  didLand(archive: ArchiveKey): Promise<void>;
+  didFail(archive: ArchiveKey, message: string): Promise<void>;
+}
+
+/** Where a recalled content is put together. Invisible to readers until `commit`. */
+export interface Landing extends AsyncDisposable {
+  /** What is not here yet; less than the whole after a restart in the middle of a download. */
+  missing(): readonly ByteRange[];
+  /** Writes at `offset`, several buffers one behind the other. They count only after `pieceVerified` of their range. */
+  write(offset: number, data: Uint8Array | readonly Uint8Array[]): Promise<void>;
+  /** Tree hash of the bytes of `range` on disk, computed off the main thread. */
+  hash(range: ByteRange): Promise<TreeHashHex>;
+  pieceVerified(range: ByteRange): Promise<void>;
+  /** Reads the whole again, in pieces of at most 1 MiB, for the last check. */
+  read(): AsyncIterable<Uint8Array>;
+  /** Tree hash of all bytes on disk; what `hash` has read back since this landing was opened is not read again. */
+  treeHash(): Promise<TreeHashHex>;
+  /** fsync, rename, fsync of the directory: now readers see it. */
+  commit(): Promise<void>;
+  /** Throws away all bytes. */
+  discard(): Promise<void>;
+}
+
+export interface ContentSink {
+  has(archive: ArchiveKey): boolean;
+  /**
+   * Makes room and opens (or re-opens) the landing place. Disposing keeps the verified pieces for a later `begin`.
+   *
+   * @throws CasfsError "no-space" when the disk cannot take it.
+   */
+  begin(archive: ColdArchive): Promise<Landing>;
+}
+
+/** One row of an inventory. */
+export interface InventoryEntry {
+  readonly archiveId: ArchiveId;
+  readonly description: string;
+  readonly createdAt: Instant;
+  readonly sizeBytes: ByteCount;
+  readonly treeHash: TreeHashHex;
+}
+
+/** Collects one complete inventory of a vault; nothing of it is visible before `merge`. */
+export interface InventoryMerge {
+  /** In slices of a few milliseconds. */
+  add(entries: readonly InventoryEntry[]): Promise<void>;
+  /** Makes the inventory visible in one step. `inventoryDate`: of the service's clock. */
+  merge(inventoryDate: Instant): Promise<{ readonly archives: number }>;
+  discard(): Promise<void>;
+}
+
+export interface InventoryCatalog {
+  beginInventory(vault: VaultName): InventoryMerge;
+  /** The job that was started for `vault` and has not been merged; survives a restart. */
+  inventoryJob(vault: VaultName): JobId | null;
+  didRequestInventory(vault: VaultName, job: JobId): Promise<void>;
+  didFailInventory(vault: VaultName, message: string): Promise<void>;
+}

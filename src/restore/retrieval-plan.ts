@@ -1,0 +1,54 @@
+/** What to ask for, whether an existing job will do, and in which pieces to fetch it. Pure. */
+
+import { type ByteRange, byteRange } from "../domain/bytes.js";
+import type { Instant } from "../domain/time.js";
+import { expeditedSizeBytesMax } from "../protocol/limits.js";
+import { tierTerms } from "../protocol/prices.js";
+import { type JobDescription, type RetrievalTier, retrievalTiers } from "../protocol/service.js";
+import type { ColdArchive } from "./ports.js";
+
+export type ArchiveJob = Extract<JobDescription, { readonly action: "retrieve-archive" }>;
+
+/** The service refuses Expedited for large archives (cas-api section 11.1); they are asked for as Standard. */
+export function acceptedTier(tier: RetrievalTier, sizeBytes: number): RetrievalTier {
+  return tier === "expedited" && sizeBytes > expeditedSizeBytesMax ? "standard" : tier;
+}
+
+/** The job that will have, or has, the whole of `archive` first; a retrieval that exists is not paid for twice. */
+export function jobToJoin(jobs: Iterable<JobDescription>, archive: ColdArchive): ArchiveJob | undefined {
+  let best: ArchiveJob | undefined;
+  for (const job of jobs) {
+    if (!isWholeRetrieval(job, archive) || job.status === "failed") continue;
+    if (best === undefined || isSooner(job, best)) best = job;
+  }
+  return best;
+}
+
+function isWholeRetrieval(job: JobDescription, archive: ColdArchive): job is ArchiveJob {
+  if (job.action !== "retrieve-archive" || job.archiveId !== archive.id) return false;
+  return job.range.start === 0 && job.range.end === archive.sizeBytes;
+}
+
+/** A finished job is there at once, the latest of them longest; of running ones the faster tier, then the older. */
+function isSooner(job: ArchiveJob, than: ArchiveJob): boolean {
+  if (job.status !== than.status) return job.status === "succeeded";
+  if (job.status === "succeeded") return (job.completedAt ?? 0) > (than.completedAt ?? 0);
+  const tiers = retrievalTiers.indexOf(job.tier) - retrievalTiers.indexOf(than.tier);
+  return tiers === 0 ? job.createdAt < than.createdAt : tiers < 0;
+}
+
+/** The missing bytes in pieces that start and end at multiples of `pieceBytes`, where they are subtrees. */
+export function* piecesOf(missing: readonly ByteRange[], pieceBytes: number): Generator<ByteRange> {
+  for (const range of missing) {
+    for (let start: number = range.start; start < range.end; ) {
+      const end = Math.min(range.end, start - (start % pieceBytes) + pieceBytes);
+      yield byteRange(start, end);
+      start = end;
+    }
+  }
+}
+
+/** When a job of `tier` asked for at `requestedAt` is done at the latest, as published; a guess for people. */
+export function expectedJobEnd(tier: RetrievalTier, requestedAt: Instant): Instant {
+  return (requestedAt + tierTerms[tier].readyIn.to) as Instant;
+}

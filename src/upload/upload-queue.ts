@@ -1,0 +1,359 @@
+/**
+ * Which upload runs next, how many at once, and when a failed one is tried again.
+ *
+ * Relies on: the journal, which knows every upload again after a restart; nothing here needs to be saved.
+ * Never: gives up a content. A failing one waits for its next attempt and holds up no other.
+ */
+
+import { CancelledError, describeError, isTransient } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { ContentId, VaultName } from "../domain/ids.js";
+import { type Clock, type Instant, ms } from "../domain/time.js";
+import { AbortScope, abortable } from "../lib/abort-scope.js";
+import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
+import { type Deferred, deferred } from "../lib/deferred.js";
+import { MinHeap } from "../lib/min-heap.js";
+import type { UploadJournal } from "./ports.js";
+import type { Uploader, UploadProgressReport } from "./uploader.js";
+
+export interface UploadQueueParts {
+  readonly uploader: Pick<Uploader, "upload">;
+  readonly journal: Pick<UploadJournal, "pending" | "find" | "didFail">;
+  readonly clock: Clock;
+  /** Numbers from 0 to 1, as `Math.random`. */
+  readonly random: () => number;
+  readonly observer: Observer;
+}
+
+export interface UploadQueueOptions {
+  /** Contents that are uploaded at a time. */
+  readonly concurrency: number;
+  /** Pauses after failures that pass by themselves. */
+  readonly retry?: BackoffLimits;
+  /** Pauses after failures that somebody has to repair: a wrong key, a missing vault, a damaged staging file. */
+  readonly slowRetry?: BackoffLimits;
+}
+
+export interface UploadStatus {
+  readonly content: ContentId;
+  /** Undefined when the journal no longer knows the content. */
+  readonly vault: VaultName | undefined;
+  readonly sizeBytes: number;
+  /** "settling" until the first attempt is due, "retrying" when one has failed. */
+  readonly state: "settling" | "waiting" | "uploading" | "retrying";
+  readonly sentBytes: number;
+  readonly sentParts: number;
+  readonly totalParts: number;
+  readonly attempts: number;
+  readonly lastError: string | undefined;
+  /** Null while uploading. */
+  readonly nextAttemptAt: Instant | null;
+}
+
+interface Entry {
+  readonly content: ContentId;
+  dueAt: Instant;
+  attempts: number;
+  lastError: string | undefined;
+  progress: UploadProgressReport | undefined;
+  run: Run | undefined;
+  readonly waiters: Set<Deferred<void>>;
+}
+
+/** One attempt that is going on. */
+interface Run {
+  readonly scope: AbortScope;
+  /** The content was cancelled: its end is not a failure. */
+  cancelled: boolean;
+  /** The content was enqueued again meanwhile, with this due time. */
+  requeuedAt: Instant | undefined;
+  ended: Promise<void>;
+}
+
+interface Ticket {
+  readonly content: ContentId;
+  readonly dueAt: Instant;
+}
+
+const defaultRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 300_000 };
+const defaultSlowRetry: BackoffLimits = { delayMsMin: 60_000, delayMsMax: 300_000 };
+
+export class UploadQueue {
+  readonly #parts: UploadQueueParts;
+  readonly #options: UploadQueueOptions;
+  readonly #closing = new AbortScope();
+  readonly #entries = new Map<ContentId, Entry>();
+  /** Every waiting entry has a ticket with its present due time; tickets with another one are stale. */
+  readonly #tickets = new MinHeap<Ticket>((ticket) => ticket.dueAt);
+  #runningCount = 0;
+  #alarm: { readonly at: Instant; readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
+  #closed = false;
+
+  constructor(parts: UploadQueueParts, options: UploadQueueOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /** Takes over what the journal says is pending, and begins. */
+  start(): void {
+    for (const { content, dueAt, attempts } of this.#parts.journal.pending())
+      this.#add(content, dueAt).attempts = attempts;
+    this.#pump();
+  }
+
+  /** A content was sealed. Enqueuing one that waits moves its due time; one that is uploading goes on. */
+  enqueue(content: ContentId, dueAt: Instant): void {
+    if (this.#closed) return; // The journal has it; the next start finds it there.
+    const entry = this.#entries.get(content);
+    if (entry?.run !== undefined) entry.run.requeuedAt = dueAt;
+    else this.#add(content, dueAt);
+    this.#pump();
+  }
+
+  /** Due now, whatever it was waiting for. */
+  expedite(content: ContentId): void {
+    const entry = this.#entries.get(content);
+    if (entry === undefined || entry.run !== undefined) return;
+    this.#schedule(entry, this.#parts.clock.now());
+    this.#pump();
+  }
+
+  /**
+   * The content is not wanted any more, or written again: forgets it and aborts what is in flight.
+   *
+   * @returns when nothing of it is in flight any more. Its waiters are rejected at once.
+   */
+  async cancel(content: ContentId): Promise<void> {
+    const entry = this.#entries.get(content);
+    if (entry === undefined) return;
+    const reason = new CancelledError(`The upload of content ${content}`);
+    this.#settle(entry, (waiter) => waiter.reject(reason));
+    if (entry.run === undefined) {
+      this.#entries.delete(content);
+      return;
+    }
+    entry.run.cancelled = true;
+    entry.run.requeuedAt = undefined;
+    entry.run.scope.abort(reason);
+    await entry.run.ended;
+  }
+
+  has(content: ContentId): boolean {
+    return this.#entries.has(content);
+  }
+
+  /**
+   * Resolves when the content is archived. An abort rejects with `signal.reason` and changes nothing else.
+   *
+   * @throws CancelledError when it is not in the queue, is dropped, or the queue is closed.
+   */
+  async whenArchived(
+    content: ContentId,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    const entry = this.#entries.get(content);
+    if (entry === undefined) throw new CancelledError(`The upload of content ${content}`);
+    const waiter = deferred<void>();
+    entry.waiters.add(waiter);
+    try {
+      await abortable(waiter.promise, signal);
+    } finally {
+      entry.waiters.delete(waiter);
+    }
+  }
+
+  /** Parts sent and parts in all; undefined when nothing of the content is being sent. */
+  progress(content: ContentId): { readonly partsSent: number; readonly parts: number } | undefined {
+    const progress = this.#entries.get(content)?.progress;
+    return progress === undefined ? undefined : { partsSent: progress.sentParts, parts: progress.totalParts };
+  }
+
+  /** Number of contents that are not archived yet, uploading or waiting. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Of one content; undefined when it is not in the queue. */
+  status(content: ContentId): UploadStatus | undefined {
+    const entry = this.#entries.get(content);
+    return entry === undefined ? undefined : this.#statusOf(entry);
+  }
+
+  snapshot(): UploadStatus[] {
+    return [...this.#entries.values()].map((entry) => this.#statusOf(entry));
+  }
+
+  /** Aborts what is in flight and waits for it; the journal keeps everything for the next start. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new CancelledError("The upload queue");
+    this.#closing.abort(reason);
+    await this.#alarm?.ended;
+    await Promise.all([...this.#entries.values()].map((entry) => entry.run?.ended));
+    for (const entry of this.#entries.values()) this.#settle(entry, (waiter) => waiter.reject(reason));
+    this.#tickets.clear();
+  }
+
+  #add(content: ContentId, dueAt: Instant): Entry {
+    let entry = this.#entries.get(content);
+    if (entry === undefined) {
+      entry = {
+        content,
+        dueAt,
+        attempts: 0,
+        lastError: undefined,
+        progress: undefined,
+        run: undefined,
+        waiters: new Set(),
+      };
+      this.#entries.set(content, entry);
+    }
+    this.#schedule(entry, dueAt);
+    return entry;
+  }
+
+  #schedule(entry: Entry, dueAt: Instant): void {
+    entry.dueAt = dueAt;
+    this.#tickets.push({ content: entry.content, dueAt });
+  }
+
+  /** Starts what is due, as much as may run at once, and sets the alarm for the next. */
+  #pump(): void {
+    if (this.#closed) return;
+    const now = this.#parts.clock.now();
+    for (let ticket = this.#nextTicket(); ticket !== undefined; ticket = this.#nextTicket()) {
+      if (this.#runningCount >= this.#options.concurrency) return; // The end of a run pumps again.
+      if (ticket.dueAt > now) {
+        this.#setAlarm(ticket.dueAt);
+        return;
+      }
+      this.#tickets.pop();
+      this.#run(this.#entries.get(ticket.content)!);
+    }
+  }
+
+  /** The first ticket that still counts. */
+  #nextTicket(): Ticket | undefined {
+    for (let ticket = this.#tickets.peek(); ticket !== undefined; ticket = this.#tickets.peek()) {
+      const entry = this.#entries.get(ticket.content);
+      if (entry !== undefined && entry.run === undefined && entry.dueAt === ticket.dueAt) return ticket;
+      this.#tickets.pop();
+    }
+    return undefined;
+  }
+
+  #setAlarm(at: Instant): void {
+    if (this.#alarm !== undefined && this.#alarm.at <= at) return;
+    this.#alarm?.scope.abort();
+    const scope = new AbortScope(this.#closing.signal);
+    const sleep = this.#parts.clock.sleep(ms(at - this.#parts.clock.now()), { signal: scope.signal });
+    const ended = sleep.then(
+      () => {
+        this.#alarm = undefined;
+        scope[Symbol.dispose]();
+        this.#pump();
+      },
+      () => scope[Symbol.dispose](),
+    );
+    this.#alarm = { at, scope, ended };
+  }
+
+  #run(entry: Entry): void {
+    const scope = new AbortScope(this.#closing.signal);
+    const run: Run = { scope, cancelled: false, requeuedAt: undefined, ended: Promise.resolve() };
+    entry.run = run;
+    this.#runningCount += 1;
+    run.ended = this.#attempt(entry, run).finally(() => {
+      scope[Symbol.dispose]();
+      this.#runningCount -= 1;
+      this.#pump();
+    });
+  }
+
+  /** Never rejects: whatever happens is recorded, and decides what becomes of the entry. */
+  async #attempt(entry: Entry, run: Run): Promise<void> {
+    const onProgress = (progress: UploadProgressReport) => {
+      entry.progress = progress;
+      if (progress.newParts > 0) entry.attempts = 0;
+    };
+    try {
+      const outcome = await this.#parts.uploader.upload(entry.content, { signal: run.scope.signal, onProgress });
+      if (outcome.kind === "dropped") this.#leave(entry, run);
+      else this.#succeed(entry);
+    } catch (error) {
+      if (run.cancelled || this.#closed) this.#leave(entry, run);
+      else await this.#fail(entry, run, error);
+    }
+  }
+
+  #succeed(entry: Entry): void {
+    this.#entries.delete(entry.content);
+    entry.run = undefined;
+    this.#settle(entry, (waiter) => waiter.resolve());
+  }
+
+  /** The attempt ended without a result of its own: the content is gone, or was sealed anew meanwhile. */
+  #leave(entry: Entry, run: Run): void {
+    entry.run = undefined;
+    entry.progress = undefined;
+    if (run.requeuedAt !== undefined && !this.#closed) {
+      this.#schedule(entry, run.requeuedAt);
+      return;
+    }
+    if (this.#closed) return; // `close` answers the waiters.
+    this.#entries.delete(entry.content);
+    const reason = new CancelledError(`The upload of content ${entry.content}`);
+    this.#settle(entry, (waiter) => waiter.reject(reason));
+  }
+
+  async #fail(entry: Entry, run: Run, error: unknown): Promise<void> {
+    const { clock, journal, observer, random } = this.#parts;
+    const { retry = defaultRetry, slowRetry = defaultSlowRetry } = this.#options;
+    entry.attempts += 1;
+    entry.lastError = describeError(error);
+    const delayMs = backoffDelayMs(entry.attempts, isTransient(error) ? retry : slowRetry, random);
+    const retryAt = (clock.now() + delayMs) as Instant;
+    const failure = { content: entry.content, retryInMs: delayMs, message: entry.lastError };
+    observer({ type: "upload-failed", ...failure });
+    try {
+      await journal.didFail(entry.content, { message: entry.lastError, retryAt });
+    } catch (journalError) {
+      this.#warn(`Cannot record that the upload of content ${entry.content} failed`, journalError);
+    }
+    entry.run = undefined;
+    entry.progress = undefined;
+    if (run.cancelled && run.requeuedAt === undefined) this.#entries.delete(entry.content);
+    else this.#schedule(entry, run.requeuedAt ?? retryAt);
+  }
+
+  #settle(entry: Entry, answer: (waiter: Deferred<void>) => void): void {
+    for (const waiter of entry.waiters) answer(waiter);
+    entry.waiters.clear();
+  }
+
+  #warn(what: string, error: unknown): void {
+    this.#parts.observer({ type: "warning", message: `${what}: ${describeError(error)}` });
+  }
+
+  #statusOf(entry: Entry): UploadStatus {
+    const known = this.#parts.journal.find(entry.content);
+    return {
+      content: entry.content,
+      vault: known?.vault,
+      sizeBytes: known?.sizeBytes ?? 0,
+      state: stateOf(entry, this.#parts.clock.now()),
+      sentBytes: entry.progress?.sentBytes ?? 0,
+      sentParts: entry.progress?.sentParts ?? 0,
+      totalParts: entry.progress?.totalParts ?? 0,
+      attempts: entry.attempts,
+      lastError: entry.lastError,
+      nextAttemptAt: entry.run === undefined ? entry.dueAt : null,
+    };
+  }
+}
+
+function stateOf(entry: Entry, now: Instant): UploadStatus["state"] {
+  if (entry.run !== undefined) return "uploading";
+  if (entry.attempts > 0) return "retrying";
+  return entry.dueAt > now ? "settling" : "waiting";
+}

@@ -1,0 +1,305 @@
+/**
+ * Brings one sealed content into its vault: sync, hash, send, confirm.
+ *
+ * Relies on: a claimed content being immutable, so that it can be hashed and read again at any time.
+ * Never: retries by itself what the service did not do (that is `upload-queue.ts`), nor calls an archive confirmed
+ * whose tree hash the service has not accepted.
+ */
+
+import { type ByteRange, byteRange } from "../domain/bytes.js";
+import { CorruptError, isMissing, ServiceError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { ArchiveId, ContentId } from "../domain/ids.js";
+import type { Clock } from "../domain/time.js";
+import { forEachConcurrently } from "../lib/concurrency.js";
+import { invariant } from "../lib/invariant.js";
+import type { CasService, TreeHashHex } from "../protocol/service.js";
+import { combineTreeHashes } from "../protocol/tree-hash.js";
+import { type PartPlanOptions, partCount, partRanges, planParts } from "./part-plan.js";
+import type {
+  ArchivedContent,
+  PendingUpload,
+  StagedFile,
+  StagedFiles,
+  UploadJournal,
+  UploadProgress,
+} from "./ports.js";
+import { resumePoint } from "./recovery.js";
+
+export interface UploaderParts {
+  readonly service: Pick<
+    CasService,
+    | "uploadArchive"
+    | "initiateMultipartUpload"
+    | "uploadPart"
+    | "listParts"
+    | "completeMultipartUpload"
+    | "abortMultipartUpload"
+  >;
+  readonly journal: UploadJournal;
+  readonly files: StagedFiles;
+  readonly clock: Clock;
+  readonly observer: Observer;
+}
+
+export interface UploaderOptions extends PartPlanOptions {
+  /** Parts of one content that are hashed or sent at a time. A part in flight holds about two MiB of memory. */
+  readonly partConcurrency: number;
+}
+
+export interface UploadProgressReport {
+  readonly sentBytes: number;
+  /** In the service by now, those included that it had from an earlier attempt. */
+  readonly sentParts: number;
+  /** Sent by this attempt: real progress. */
+  readonly newParts: number;
+  readonly totalParts: number;
+}
+
+/** "dropped": the content was un-sealed, superseded or deleted; there is nothing to upload. */
+export type UploadOutcome =
+  | { readonly kind: "archived"; readonly archived: ArchivedContent }
+  | { readonly kind: "dropped" };
+
+export interface UploadCallOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((report: UploadProgressReport) => void) | undefined;
+}
+
+type PartsUpload = Extract<UploadProgress, { readonly step: "parts" }>;
+
+export class Uploader {
+  readonly #parts: UploaderParts;
+  readonly #options: UploaderOptions;
+
+  constructor(parts: UploaderParts, options: UploaderOptions) {
+    this.#parts = parts;
+    this.#options = options;
+  }
+
+  /**
+   * One attempt, from where the journal says.
+   *
+   * @throws ServiceError, CorruptError when the staging file is not what was sealed, or the system's error; an abort
+   * rejects with `signal.reason`. The journal then says where the next attempt goes on.
+   */
+  async upload(content: ContentId, options: UploadCallOptions): Promise<UploadOutcome> {
+    const { journal, files, clock, observer } = this.#parts;
+    const pending = journal.find(content);
+    if (pending === undefined || !journal.claim(content)) return { kind: "dropped" };
+    const startedAt = clock.now();
+    await using file = await files.openStaged(content);
+    if (file.sizeBytes !== pending.sizeBytes) throw wrongSize(pending, file);
+    await file.sync();
+    await journal.didSync(content);
+
+    const attempt = new Attempt(this.#parts, this.#options, pending, file, options);
+    const archived = await attempt.run();
+    const { archiveId, sizeBytes } = archived;
+    await journal.didArchive(content, archived);
+    observer({ type: "upload-confirmed", content, archiveId, sizeBytes, durationMs: clock.now() - startedAt });
+    return { kind: "archived", archived };
+  }
+}
+
+/** What one attempt knows; it ends with the archive's id or with an error. */
+class Attempt {
+  readonly #parts: UploaderParts;
+  readonly #options: UploaderOptions;
+  readonly #pending: PendingUpload;
+  readonly #file: StagedFile;
+  readonly #call: UploadCallOptions;
+
+  constructor(
+    parts: UploaderParts,
+    options: UploaderOptions,
+    pending: PendingUpload,
+    file: StagedFile,
+    call: UploadCallOptions,
+  ) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#pending = pending;
+    this.#file = file;
+    this.#call = call;
+  }
+
+  async run(): Promise<ArchivedContent> {
+    try {
+      return await this.#resume();
+    } catch (error) {
+      // Only an upload id can be forgotten; when the vault is missing, starting anew says so.
+      if (!isMissing(error) || !this.#hasUploadId()) throw error;
+      await this.#parts.journal.didLoseUpload(this.#pending.content);
+      return this.#start();
+    }
+  }
+
+  async #resume(): Promise<ArchivedContent> {
+    const point = resumePoint(this.#pending.progress);
+    switch (point.from) {
+      case "start":
+        return this.#start();
+      case "parts":
+        return this.#sendParts(point.upload, { resumed: true });
+      case "complete":
+        return this.#completeAgain(point.upload);
+    }
+  }
+
+  #start(): Promise<ArchivedContent> {
+    const { content, vault, sizeBytes } = this.#pending;
+    const plan = planParts(sizeBytes, this.#options);
+    const parts = plan.kind === "single" ? 1 : plan.partCount;
+    this.#parts.observer({ type: "upload-started", content, vault, sizeBytes, parts });
+    return plan.kind === "single" ? this.#sendWhole() : this.#initiate(plan.partSizeBytes);
+  }
+
+  async #sendWhole(): Promise<ArchivedContent> {
+    const { service, journal } = this.#parts;
+    const { content, vault, sizeBytes } = this.#pending;
+    const whole = byteRange(0, sizeBytes);
+    const { sha256, treeHash } = await this.#file.hash(whole);
+    const description = journal.describe(content);
+    await journal.willSend(content, { treeHash, description });
+    this.#call.signal.throwIfAborted();
+    const body = () => this.#file.read(whole);
+    const archive = { body, sizeBytes, sha256, treeHash, description };
+    const archiveId = await service.uploadArchive(vault, archive, { signal: this.#call.signal });
+    this.#call.onProgress?.({ sentBytes: sizeBytes, sentParts: 1, newParts: 1, totalParts: 1 });
+    return { vault, archiveId, sizeBytes, treeHash, description };
+  }
+
+  async #initiate(partSizeBytes: PartsUpload["partSizeBytes"]): Promise<ArchivedContent> {
+    const { service, journal } = this.#parts;
+    const { content, vault } = this.#pending;
+    const intent = { partSizeBytes, description: journal.describe(content) };
+    await journal.willInitiate(content, intent);
+    this.#call.signal.throwIfAborted();
+    const uploadId = await service.initiateMultipartUpload(vault, intent, { signal: this.#call.signal });
+    await journal.didInitiate(content, { uploadId, vault });
+    return this.#sendParts({ step: "parts", uploadId, ...intent }, { resumed: false });
+  }
+
+  /** Sends what the service does not have, then completes. */
+  async #sendParts(upload: PartsUpload, { resumed }: { readonly resumed: boolean }): Promise<ArchivedContent> {
+    const treeHash = await this.#sendMissingParts(upload, resumed ? await this.#listParts(upload) : new Map());
+    await this.#parts.journal.willComplete(this.#pending.content, treeHash);
+    return this.#complete(upload, treeHash);
+  }
+
+  /** @returns the tree hash of the whole. */
+  async #sendMissingParts(upload: PartsUpload, present: ReadonlyMap<string, TreeHashHex>): Promise<TreeHashHex> {
+    const { content, sizeBytes } = this.#pending;
+    const totalParts = partCount(sizeBytes, upload.partSizeBytes);
+    const hashes = new Array<TreeHashHex>(totalParts);
+    const report = { sentBytes: 0, sentParts: 0, newParts: 0, totalParts };
+    let partsKept = 0;
+    const ranges = partRanges(sizeBytes, upload.partSizeBytes);
+    const { signal } = this.#call;
+    await forEachConcurrently(
+      ranges,
+      { concurrency: this.#options.partConcurrency, signal },
+      async (range, partSignal) => {
+        const { sha256, treeHash } = await this.#file.hash(range);
+        partSignal.throwIfAborted();
+        hashes[range.start / upload.partSizeBytes] = treeHash;
+        if (present.get(rangeKey(range)) === treeHash) partsKept += 1;
+        else await this.#sendPart(upload, { range, sha256, treeHash }, partSignal);
+        report.sentBytes += range.end - range.start;
+        report.sentParts += 1;
+        report.newParts = report.sentParts - partsKept;
+        this.#call.onProgress?.({ ...report });
+      },
+    );
+    if (partsKept > 0) {
+      this.#parts.observer({ type: "upload-resumed", content, uploadId: upload.uploadId, partsKept });
+    }
+    return combineTreeHashes(hashes);
+  }
+
+  async #sendPart(
+    { uploadId }: PartsUpload,
+    part: { readonly range: ByteRange } & Pick<Awaited<ReturnType<StagedFile["hash"]>>, "sha256" | "treeHash">,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { service, journal } = this.#parts;
+    const body = () => this.#file.read(part.range);
+    await service.uploadPart(this.#pending.vault, uploadId, { ...part, body }, { signal }); // safe to repeat
+    await journal.didSendPart(this.#pending.content, { range: part.range, treeHash: part.treeHash });
+  }
+
+  /** What the service holds of this upload, by range. At most 10,000 parts. */
+  async #listParts({ uploadId, partSizeBytes }: PartsUpload): Promise<Map<string, TreeHashHex>> {
+    const present = new Map<string, TreeHashHex>();
+    let marker: string | undefined;
+    do {
+      const page = await this.#parts.service.listParts(
+        this.#pending.vault,
+        uploadId,
+        { marker },
+        { signal: this.#call.signal },
+      );
+      invariant(page.upload.partSizeBytes === partSizeBytes, "the service and the journal agree on the part size");
+      for (const { range, treeHash } of page.items) present.set(rangeKey(range), treeHash);
+      marker = page.marker ?? undefined;
+    } while (marker !== undefined);
+    return present;
+  }
+
+  async #complete(upload: PartsUpload, treeHash: TreeHashHex): Promise<ArchivedContent> {
+    const { sizeBytes, vault } = this.#pending;
+    const { uploadId, description } = upload;
+    const archiveId: ArchiveId = await this.#parts.service.completeMultipartUpload(
+      vault,
+      uploadId,
+      { sizeBytes, treeHash },
+      { signal: this.#call.signal },
+    );
+    return { vault, archiveId, sizeBytes, treeHash, description };
+  }
+
+  /**
+   * The answer to Complete was lost: it is repeated. A refusal leaves the upload as it was (cas-api section 10.3), so
+   * the parts are compared and mended once; when that is refused too, the upload is given up and starts anew.
+   */
+  async #completeAgain(upload: Extract<UploadProgress, { readonly step: "completing" }>): Promise<ArchivedContent> {
+    const parts: PartsUpload = { ...upload, step: "parts" };
+    try {
+      return await this.#complete(parts, upload.treeHash);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
+    try {
+      return await this.#sendParts(parts, { resumed: true });
+    } catch (error) {
+      if (isRefusal(error)) await this.#giveUp(parts);
+      throw error;
+    }
+  }
+
+  async #giveUp({ uploadId }: PartsUpload): Promise<void> {
+    await this.#parts.service.abortMultipartUpload(this.#pending.vault, uploadId, { signal: this.#call.signal });
+    await this.#parts.journal.didLoseUpload(this.#pending.content);
+  }
+
+  #hasUploadId(): boolean {
+    const step = this.#parts.journal.find(this.#pending.content)?.progress.step;
+    return step === "parts" || step === "completing";
+  }
+}
+
+/** The service has judged what it received, and does not take it. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof ServiceError && (error.fault === "refused" || error.fault === "digest");
+}
+
+function rangeKey({ start, end }: ByteRange): string {
+  return `${start}-${end}`;
+}
+
+function wrongSize({ content, sizeBytes }: PendingUpload, file: StagedFile): CorruptError {
+  return new CorruptError(
+    `Cannot upload content ${content}: it was sealed with ${sizeBytes} bytes and has ${file.sizeBytes}`,
+  );
+}
