@@ -1,0 +1,424 @@
+/**
+ * The catalog: what the file system knows without asking the service.
+ *
+ * Puts the tables together behind the ports of the rings below. Rules that span tables are here: what follows when a
+ * content is removed or archived.
+ */
+
+import { existsSync } from "node:fs";
+import type { ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime } from "../domain/time.js";
+import type { ColdArchive } from "../restore/ports.js";
+import type { DeleteJournal } from "../upload/ports.js";
+import { isRegular, typeDirectory } from "../vfs/attributes.js";
+import type {
+  CatalogPort,
+  ContentChanges,
+  ContentRecord,
+  DirectoryRow,
+  InodeChanges,
+  InodeRecord,
+  NewInode,
+  VaultRecord,
+  VaultVisibility,
+} from "../vfs/catalog-port.js";
+import { CachedTable } from "./cached-table.js";
+import { ContentTable, type StoredContent } from "./content-table.js";
+import { Database } from "./database.js";
+import { InodeTable } from "./inode-table.js";
+import { InventoryTable } from "./inventory-table.js";
+import { type Binding, MetaTable } from "./meta-table.js";
+import { NumberMint } from "./number-mint.js";
+import { RandomIds } from "./random-ids.js";
+import { RecallTable } from "./recall-table.js";
+import { TombstoneTable } from "./tombstone-table.js";
+import { TreeBuilder, type TreeDefaults } from "./tree-builder.js";
+import { UploadTable } from "./upload-table.js";
+import { VaultTable } from "./vault-table.js";
+import { XattrTable } from "./xattr-table.js";
+
+/** Told right after the commit, before any reply of the turn; must not throw. */
+export interface CatalogListener {
+  /**
+   * Its staging file and upload are no longer wanted.
+   *
+   * @param archive Nor is that archive's cached copy.
+   * @param answerPending The service may be making an archive of it: its answer must be waited for.
+   */
+  contentRemoved(content: ContentId, archive: ArchiveKey | null, answerPending: boolean): void;
+  /** Its staging file is now the copy of `archive`. */
+  contentArchived(content: ContentId, archive: ArchiveKey, sizeBytes: number, ino: InodeNumber): void;
+  /** The bytes of a cold archive are in the cache. */
+  contentLanded(archive: ArchiveKey): void;
+  /** An inventory brought a name. */
+  nameAppeared(parent: InodeNumber, name: string): void;
+  /** Archives wait for their deletion in the service. */
+  deletesPending(): void;
+}
+
+export interface CatalogOptions {
+  /** File of the catalog. */
+  readonly path: string;
+  readonly binding: Binding;
+  /** Kernel's boot id: tells whether the power may have failed since a content was written. */
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly treeDefaults: TreeDefaults;
+}
+
+const rootIno = 1 as InodeNumber;
+
+export class Catalog implements CatalogPort {
+  readonly vaultTable: VaultTable;
+  readonly contents: ContentTable;
+  readonly uploads: UploadTable;
+  readonly recalls: RecallTable;
+  readonly inventories: InventoryTable;
+  readonly cached: CachedTable;
+  readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
+  /** Where the catalog was made by this call: all vaults found in the service wait for their inventory. */
+  readonly isNew: boolean;
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #inodes: InodeTable;
+  readonly #fileIds = new RandomIds();
+  readonly #tombstones: TombstoneTable;
+  readonly #xattrs: XattrTable;
+  #listener: CatalogListener | undefined;
+
+  /** @throws UsageError when it is in use, damaged, or bound to another archive. */
+  static async open(options: CatalogOptions): Promise<Catalog> {
+    const isNew = !existsSync(options.path);
+    const database = await Database.open(options.path);
+    try {
+      return new Catalog(database, options, isNew);
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  }
+
+  private constructor(database: Database, options: CatalogOptions, isNew: boolean) {
+    const { sql } = database;
+    this.isNew = isNew;
+    this.#database = database;
+    this.#clock = options.clock;
+    const meta = new MetaTable(sql);
+    meta.bind(options.binding);
+    const writerId = meta.writerId();
+    this.vaultTable = new VaultTable(sql);
+    const numbers = {
+      inodes: new NumberMint(sql, "inode", { first: rootIno }),
+      entries: new NumberMint(sql, "entry", { first: 1 }),
+      contents: new NumberMint(sql, "content", { first: 1 }),
+      archives: new NumberMint(sql, "archive", { first: 1 }),
+    };
+    database.onRollback(() => {
+      this.vaultTable.reload();
+      for (const mint of Object.values(numbers)) mint.forgetReservation();
+    });
+    this.#inodes = new InodeTable(sql, this.vaultTable, numbers);
+    this.contents = new ContentTable(sql, this.vaultTable, numbers, options.bootId);
+    this.#tombstones = new TombstoneTable(sql, this.vaultTable);
+    this.#xattrs = new XattrTable(sql);
+    this.recalls = new RecallTable(database, this.contents, options.clock, (archive) =>
+      this.#tell((listener) => listener.contentLanded(archive)),
+    );
+    this.cached = new CachedTable(database);
+    this.uploads = new UploadTable({
+      database,
+      vaults: this.vaultTable,
+      contents: this.contents,
+      clock: options.clock,
+      writerId,
+      pathInVault: (ino) => this.#inodes.pathInVault(ino),
+      events: {
+        removeSuperseded: (content) => this.removeContent(content),
+        archived: (content, archive, sizeBytes) => {
+          const ino = this.contents.find(content)!.ino;
+          this.#passOn(content, null);
+          // With the archive, or a crash before the rename into the cache would make a local file cold.
+          const now = this.#clock.now();
+          const copy = { sizeBytes, lastUsedAt: now, landedAt: now, pinned: false, readSinceLanding: true };
+          this.cached.insert({ key: archive, ...copy });
+          this.#tell((listener) => listener.contentArchived(content, archive, sizeBytes, ino));
+        },
+        unwanted: (archived) => this.#bury(archived.vault, archived.archiveId, null),
+      },
+    });
+    this.inventories = new InventoryTable({
+      database,
+      vaults: this.vaultTable,
+      contents: this.contents,
+      tombstones: this.#tombstones,
+      uploads: this.uploads,
+      writerId,
+      tree: new TreeBuilder(this.#inodes, options.treeDefaults, (parent, name) =>
+        this.#tell((listener) => listener.nameAppeared(parent, name)),
+      ),
+    });
+    this.deletes = deleteJournal(database, this.#tombstones, options.clock);
+    // With the number that is minted for it, or a crash in between would give the root another one.
+    if (this.#inodes.find(rootIno) === undefined) sql.transaction(() => this.#insertRoot(options.treeDefaults))();
+  }
+
+  /** The one listener; set before anything changes. */
+  setListener(listener: CatalogListener): void {
+    this.#listener = listener;
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+
+  mutate<T>(change: () => T): Promise<T> {
+    return this.#database.mutate(change);
+  }
+
+  mutateSoon<T>(change: () => T): Promise<T> {
+    return this.#database.mutateSoon(change);
+  }
+
+  runSoon(): void {
+    this.#database.runSoon();
+  }
+
+  flush(): Promise<void> {
+    return this.#database.flush();
+  }
+
+  inode(ino: InodeNumber): InodeRecord | undefined {
+    return this.#inodes.find(ino);
+  }
+
+  lookup(parent: InodeNumber, name: string): InodeRecord | undefined {
+    return this.#inodes.lookup(parent, name);
+  }
+
+  list(parent: InodeNumber, cookie: number, limit: number): DirectoryRow[] {
+    return this.#inodes.list(parent, cookie, limit);
+  }
+
+  isEmpty(directory: InodeNumber): boolean {
+    return this.#inodes.isEmpty(directory);
+  }
+
+  linkTarget(ino: InodeNumber): string | undefined {
+    return this.#inodes.linkTarget(ino);
+  }
+
+  pathInVault(ino: InodeNumber): string[] {
+    return this.#inodes.pathInVault(ino);
+  }
+
+  counts(): { readonly inodes: number } {
+    return { inodes: this.#inodes.count() };
+  }
+
+  orphans(): InodeNumber[] {
+    return this.#inodes.orphans();
+  }
+
+  insertInode(inode: NewInode): InodeNumber {
+    return this.#inodes.insert(inode, isRegular(inode.mode) ? this.#fileIds.next() : null);
+  }
+
+  insertOpenFile(inode: NewInode): InodeRecord {
+    const id = this.contents.nextNumber();
+    const ino = this.#inodes.insert(inode, this.#fileIds.next(), id);
+    this.contents.insertFirst(ino, id);
+    const { vault, mode, nlink, uid, gid, time } = inode;
+    const content: ContentRecord = { id, version: 1, phase: "writing", archive: null, interrupted: false };
+    const times = { atime: time, mtime: time, ctime: time };
+    return { ino, vault, mode, nlink, uid, gid, rdev: 0, sizeBytes: 0, ...times, parent: null, content };
+  }
+
+  updateInode(ino: InodeNumber, changes: InodeChanges): void {
+    this.#inodes.update(ino, changes);
+  }
+
+  forsakeArchives(ino: InodeNumber, successor: ContentId | null): void {
+    for (const { archive: key } of this.contents.ofInode(ino)) {
+      const archive = key === null ? undefined : this.contents.archive(key);
+      if (archive !== undefined) this.#bury(archive.vault, archive.id, successor);
+    }
+  }
+
+  removeInode(ino: InodeNumber, successor: ContentId | null): void {
+    for (const content of this.contents.ofInode(ino)) this.removeContent(content.id, successor);
+    this.#inodes.remove(ino);
+  }
+
+  insertEntry(parent: InodeNumber, name: string, ino: InodeNumber): void {
+    this.#inodes.insertEntry(parent, name, ino);
+  }
+
+  removeEntry(parent: InodeNumber, name: string): void {
+    this.#inodes.removeEntry(parent, name);
+  }
+
+  renameEntry(
+    from: { readonly parent: InodeNumber; readonly name: string },
+    to: { readonly parent: InodeNumber; readonly name: string },
+  ): void {
+    const moved = this.#inodes.lookup(from.parent, from.name);
+    if (moved === undefined) return;
+    this.#inodes.removeEntry(from.parent, from.name);
+    this.#inodes.removeEntry(to.parent, to.name);
+    this.#inodes.insertEntry(to.parent, to.name, moved.ino);
+  }
+
+  exchangeEntries(
+    one: { readonly parent: InodeNumber; readonly name: string },
+    other: { readonly parent: InodeNumber; readonly name: string },
+  ): void {
+    const first = this.#inodes.lookup(one.parent, one.name);
+    const second = this.#inodes.lookup(other.parent, other.name);
+    if (first === undefined || second === undefined) return;
+    this.#inodes.setEntry(one.parent, one.name, second.ino);
+    this.#inodes.setEntry(other.parent, other.name, first.ino);
+  }
+
+  insertContent(ino: InodeNumber, options: { readonly newest: boolean }): ContentRecord {
+    return this.contents.insert(ino, options);
+  }
+
+  updateContent(content: ContentId, changes: ContentChanges): void {
+    this.contents.update(content, changes);
+  }
+
+  contentsOf(ino: InodeNumber): readonly ContentRecord[] {
+    return this.contents.ofInode(ino);
+  }
+
+  removeContent(content: ContentId, successor: ContentId | null = null): void {
+    const stored = this.contents.find(content);
+    if (stored === undefined) return;
+    const answerPending = this.uploads.abandon(content);
+    this.#passOn(content, this.#stillWaitedFor(successor) ?? this.#unarchivedSuccessor(stored));
+    this.contents.remove(content);
+    if (stored.archive !== null) this.#removeArchive(stored.archive, successor);
+    this.#tell((listener) => listener.contentRemoved(content, stored.archive, answerPending));
+  }
+
+  archive(key: ArchiveKey): ColdArchive | undefined {
+    return this.contents.archive(key);
+  }
+
+  unreadableReason(key: ArchiveKey): string | null {
+    return this.contents.unreadableReason(key);
+  }
+
+  vaults(): VaultRecord[] {
+    return this.vaultTable.all();
+  }
+
+  vault(name: VaultName): VaultRecord | undefined {
+    return this.vaultTable.find(name);
+  }
+
+  insertVault(name: VaultName, visibility: VaultVisibility, time: FileTime): InodeNumber {
+    const root = this.#inodes.find(rootIno)!;
+    const { uid, gid, mode } = root;
+    const ino = this.#inodes.insert({ vault: null, mode, nlink: 2, uid, gid, time, parent: rootIno }, null);
+    const id = this.vaultTable.insert(name, ino, visibility);
+    this.#inodes.setVault(ino, id);
+    this.#inodes.insertEntry(rootIno, name, ino);
+    this.#inodes.update(rootIno, { nlink: root.nlink + 1, mtime: time, ctime: time });
+    return ino;
+  }
+
+  removeVault(name: VaultName): void {
+    const vault = this.vaultTable.find(name);
+    const root = this.#inodes.find(rootIno)!;
+    if (vault === undefined) return;
+    this.#inodes.removeEntry(rootIno, name);
+    // What has lost its name and is still open, and the vault's directory itself.
+    for (const ino of this.#inodes.inVault(this.vaultTable.idOf(name))) this.removeInode(ino, null);
+    this.contents.removeArchives(name);
+    this.#inodes.update(rootIno, { nlink: root.nlink - 1 });
+    this.#tombstones.removeVault(name);
+    this.uploads.removeVault(name);
+    this.vaultTable.remove(name);
+  }
+
+  hasPendingDeletes(name: VaultName): boolean {
+    return this.#tombstones.hasPending(name);
+  }
+
+  extendedAttribute(ino: InodeNumber, name: string): Uint8Array | undefined {
+    return this.#xattrs.get(ino, name);
+  }
+
+  extendedAttributes(ino: InodeNumber): string[] {
+    return this.#xattrs.names(ino);
+  }
+
+  setExtendedAttribute(ino: InodeNumber, name: string, value: Uint8Array): void {
+    this.#xattrs.set(ino, name, value);
+  }
+
+  removeExtendedAttribute(ino: InodeNumber, name: string): void {
+    this.#xattrs.remove(ino, name);
+  }
+
+  #insertRoot({ directoryMode, uid, gid }: TreeDefaults): void {
+    const time = fileTime(this.#clock.now());
+    // The first number that is minted is 1, which FUSE wants for the root.
+    this.#inodes.insert(
+      { vault: null, mode: typeDirectory | directoryMode, nlink: 2, uid, gid, time, parent: rootIno },
+      null,
+    );
+  }
+
+  #unarchivedSuccessor(content: StoredContent): ContentId | null {
+    const newest = this.#inodes.find(content.ino)?.content;
+    return newest && newest.id !== content.id && newest.phase !== "archived" ? newest.id : null;
+  }
+
+  /** An archived content is not waited for, and one that is gone would be waited for for ever. */
+  #stillWaitedFor(successor: ContentId | null): ContentId | null {
+    if (successor === null) return null;
+    const stored = this.contents.find(successor);
+    return stored === undefined || stored.phase === "archived" ? null : successor;
+  }
+
+  #removeArchive(key: ArchiveKey, successor: ContentId | null): void {
+    const archive = this.contents.archive(key);
+    if (archive === undefined || this.contents.inodeOfArchive(key) !== undefined) return;
+    this.#bury(archive.vault, archive.id, successor);
+    this.recalls.remove(key);
+    this.contents.removeArchive(key);
+  }
+
+  #passOn(content: ContentId, next: ContentId | null): void {
+    const isFree = this.#tombstones.passOn(content, next) && next === null;
+    if (isFree) this.#tell((listener) => listener.deletesPending());
+  }
+
+  #bury(vault: VaultName, archive: ColdArchive["id"], waitsFor: ContentId | null): void {
+    this.#tombstones.insert(vault, archive, this.#clock.now(), this.#stillWaitedFor(waitsFor));
+    this.#tell((listener) => listener.deletesPending());
+  }
+
+  #tell(call: (listener: CatalogListener) => void): void {
+    this.#database.afterCommit(() => {
+      if (this.#listener !== undefined) call(this.#listener);
+    });
+  }
+}
+
+function deleteJournal(
+  database: Database,
+  tombstones: TombstoneTable,
+  clock: Clock,
+): DeleteJournal & Pick<TombstoneTable, "pending"> {
+  return {
+    pending: () => tombstones.pending(),
+    pendingDeletes: () => tombstones.pending(),
+    didDelete: (archive, vault) => database.mutate(() => tombstones.setDeleted(vault, archive, clock.now())),
+    didFailDelete: (archive, vault, { message, retryAt }) =>
+      database.mutate(() => tombstones.setFailed(vault, archive, retryAt, message)),
+    flush: () => database.flush(),
+  };
+}

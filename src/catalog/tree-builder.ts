@@ -1,0 +1,131 @@
+/**
+ * Makes the names of archives that an inventory brought: directories on the way, then the file.
+ *
+ * Relies on: `protocol/description.ts` lets no hostile segment through. Runs inside `mutate`.
+ */
+
+import { randomUUID } from "node:crypto";
+import type { ArchiveId, InodeNumber, VaultName } from "../domain/ids.js";
+import type { FileTime } from "../domain/time.js";
+import { isDirectory, typeDirectory, typeRegular } from "../vfs/attributes.js";
+import type { InodeTable } from "./inode-table.js";
+
+/** Where a file goes below its vault's directory. */
+export interface TreePlace {
+  readonly directories: readonly string[];
+  readonly name: string;
+}
+
+export interface PlacedFile extends TreePlace {
+  readonly archiveId: ArchiveId;
+  readonly sizeBytes: number;
+  readonly fileId: string | null;
+  /** Permission bits; the default of `TreeDefaults` when the description does not tell. */
+  readonly mode?: number | undefined;
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly mtime: FileTime;
+}
+
+/** For what a description does not tell. */
+export interface TreeDefaults {
+  readonly fileMode: number;
+  readonly directoryMode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Directories and name of a path; an empty path becomes the archive id. */
+export function treePlace(path: readonly string[], archive: ArchiveId): TreePlace {
+  const name = path.at(-1);
+  return name === undefined ? { directories: [], name: archive } : { directories: path.slice(0, -1), name };
+}
+
+export class TreeBuilder {
+  readonly #inodes: InodeTable;
+  readonly #defaults: TreeDefaults;
+  readonly #onName: (parent: InodeNumber, name: string) => void;
+
+  /** @param onName Told of every name made, so that the kernel forgets that it was not there. */
+  constructor(inodes: InodeTable, defaults: TreeDefaults, onName: (parent: InodeNumber, name: string) => void) {
+    this.#inodes = inodes;
+    this.#defaults = defaults;
+    this.#onName = onName;
+  }
+
+  /** Makes the file's inode and name; a name that is taken gets ` (<first 8 of the archive id>)`. */
+  placeFile(vault: VaultName, root: InodeNumber, file: PlacedFile): InodeNumber {
+    const parent = this.#makeDirectories(vault, root, file);
+    const ino = this.#inodes.insert(
+      {
+        vault,
+        mode: typeRegular | (file.mode ?? this.#defaults.fileMode),
+        nlink: 1,
+        uid: file.uid ?? this.#defaults.uid,
+        gid: file.gid ?? this.#defaults.gid,
+        sizeBytes: file.sizeBytes,
+        time: file.mtime,
+      },
+      file.fileId ?? randomUUID(),
+    );
+    this.#name(parent, this.#freeName(parent, file.name, file.archiveId), ino);
+    return ino;
+  }
+
+  #makeDirectories(vault: VaultName, root: InodeNumber, file: PlacedFile): InodeNumber {
+    let parent = root;
+    for (const name of file.directories) {
+      const found = this.#inodes.lookup(parent, name);
+      if (found !== undefined && isDirectory(found.mode)) {
+        parent = found.ino;
+        continue;
+      }
+      const free = found === undefined ? name : this.#directoryBeside(parent, name, file.archiveId);
+      parent = typeof free === "string" ? this.#makeDirectory(vault, parent, free, file.mtime) : free;
+    }
+    return parent;
+  }
+
+  // A file has the directory's name: the directory gets the suffix, and is found again by it.
+  #directoryBeside(parent: InodeNumber, name: string, archive: ArchiveId): string | InodeNumber {
+    const beside = this.#inodes.lookup(parent, withSuffix(name, "directory"));
+    if (beside !== undefined && isDirectory(beside.mode)) return beside.ino;
+    return beside === undefined ? withSuffix(name, "directory") : this.#freeName(parent, name, archive);
+  }
+
+  #makeDirectory(vault: VaultName, parent: InodeNumber, name: string, time: FileTime): InodeNumber {
+    const { directoryMode, uid, gid } = this.#defaults;
+    const ino = this.#inodes.insert(
+      { vault, mode: typeDirectory | directoryMode, nlink: 2, uid, gid, time, parent },
+      null,
+    );
+    const above = this.#inodes.find(parent);
+    if (above !== undefined) this.#inodes.update(parent, { nlink: above.nlink + 1 });
+    this.#name(parent, name, ino);
+    return ino;
+  }
+
+  #name(parent: InodeNumber, name: string, ino: InodeNumber): void {
+    this.#inodes.insertEntry(parent, name, ino);
+    this.#onName(parent, name);
+  }
+
+  #freeName(parent: InodeNumber, name: string, archive: ArchiveId): string {
+    if (this.#inodes.lookup(parent, name) === undefined) return name;
+    for (let attempt = 1; ; attempt += 1) {
+      const beyond = attempt * 8 - archive.length;
+      // Somebody may have described other archives so that even the whole id is taken.
+      const suffix = beyond < 8 ? archive.slice(0, attempt * 8) : `${archive} ${attempt}`;
+      const candidate = withSuffix(name, suffix);
+      if (this.#inodes.lookup(parent, candidate) === undefined) return candidate;
+    }
+  }
+}
+
+/** `name (suffix)`, cut so that it stays within 255 bytes. */
+function withSuffix(name: string, suffix: string): string {
+  const tail = ` (${suffix})`;
+  let head = name;
+  while (Buffer.byteLength(head) + Buffer.byteLength(tail) > 255) head = [...head].slice(0, -1).join("");
+  return head + tail;
+}

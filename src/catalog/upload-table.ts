@@ -1,0 +1,368 @@
+/** The upload journal. `upload/ports.ts` says what each step promises. */
+
+import type BetterSqlite3 from "better-sqlite3";
+import { type ByteCount, type ByteRange, byteRange } from "../domain/bytes.js";
+import { CancelledError } from "../domain/errors.js";
+import type { ArchiveKey, ContentId, InodeNumber, UploadId, VaultName } from "../domain/ids.js";
+import type { Clock, Instant } from "../domain/time.js";
+import { invariant } from "../lib/invariant.js";
+import { formatDescription } from "../protocol/description.js";
+import type { TreeHashHex } from "../protocol/service.js";
+import type { ArchivedContent, PendingUpload, UploadJournal, UploadProgress } from "../upload/ports.js";
+import type { ContentTable, StoredContent } from "./content-table.js";
+import type { Database } from "./database.js";
+import type { VaultTable } from "./vault-table.js";
+
+interface UploadRow {
+  readonly content_id: number;
+  readonly step: UploadProgress["step"];
+  readonly upload_id: string | null;
+  readonly part_size_bytes: number | null;
+  readonly description: string | null;
+  readonly tree_hash: string | null;
+  readonly attempts: number;
+  readonly error: string | null;
+}
+
+interface FileRow {
+  readonly ino: number;
+  readonly vault_id: number;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime_s: number;
+  readonly mtime_ns: number;
+  readonly file_id: string;
+  readonly nlink: number;
+  readonly content_id: number | null;
+}
+
+/** What the catalog does when a content is archived, dropped or can no longer be found; see `catalog.ts`. */
+export interface ContentEvents {
+  /** Inside `mutate`: removes a content that a confirmed successor has replaced. */
+  removeSuperseded(content: ContentId): void;
+  /** Inside `mutate`: the staging file has become the copy of `archive`. */
+  archived(content: ContentId, archive: ArchiveKey, sizeBytes: number): void;
+  /** Inside `mutate`: the file is gone; its archive is not wanted. */
+  unwanted(archived: ArchivedContent): void;
+}
+
+export class UploadTable implements UploadJournal {
+  readonly #database: Database;
+  readonly #vaults: VaultTable;
+  readonly #contents: ContentTable;
+  readonly #events: ContentEvents;
+  readonly #clock: Clock;
+  readonly #writerId: string;
+  readonly #path: (ino: InodeNumber) => string[];
+  readonly #find: BetterSqlite3.Statement<[number], UploadRow>;
+  readonly #file: BetterSqlite3.Statement<[number], FileRow>;
+  readonly #setStep: BetterSqlite3.Statement<
+    [number, string, string | null, number | null, string | null, string | null]
+  >;
+  readonly #setCompleting: BetterSqlite3.Statement<[string, number]>;
+  readonly #setFailed: BetterSqlite3.Statement<[number, string]>;
+  readonly #remove: BetterSqlite3.Statement<[number]>;
+  readonly #insertPart: BetterSqlite3.Statement<[number, number, number, string]>;
+  readonly #parts: BetterSqlite3.Statement<[number], { start_byte: number; end_byte: number; tree_hash: string }>;
+  readonly #removeParts: BetterSqlite3.Statement<[number]>;
+  readonly #resetAttempts: BetterSqlite3.Statement<[number]>;
+  readonly #abandon: BetterSqlite3.Statement<[string, number]>;
+  readonly #abandoned: BetterSqlite3.Statement<[], { upload_id: string; vault_id: number }>;
+  readonly #insertUnanswered: BetterSqlite3.Statement<[number, string, number]>;
+  readonly #unanswered: BetterSqlite3.Statement<[number, string, number], number>;
+  readonly #removeUnanswered: BetterSqlite3.Statement<[number]>;
+  readonly #didAbort: BetterSqlite3.Statement<[string]>;
+  readonly #removeVault: BetterSqlite3.Statement<[number]>;
+
+  constructor(options: {
+    readonly database: Database;
+    readonly vaults: VaultTable;
+    readonly contents: ContentTable;
+    readonly events: ContentEvents;
+    readonly clock: Clock;
+    readonly writerId: string;
+    readonly pathInVault: (ino: InodeNumber) => string[];
+  }) {
+    this.#database = options.database;
+    this.#vaults = options.vaults;
+    this.#contents = options.contents;
+    this.#events = options.events;
+    this.#clock = options.clock;
+    this.#writerId = options.writerId;
+    this.#path = options.pathInVault;
+    const { sql } = options.database;
+    this.#find = sql.prepare("SELECT * FROM upload WHERE content_id = ?");
+    this.#file =
+      sql.prepare(`SELECT i.ino, i.vault_id, i.mode, i.uid, i.gid, i.mtime_s, i.mtime_ns, i.file_id, i.nlink, i.content_id
+      FROM content c JOIN inode i ON i.ino = c.ino WHERE c.id = ?`);
+    this.#setStep = sql.prepare(`INSERT INTO upload
+      (content_id, step, upload_id, part_size_bytes, description, tree_hash) VALUES (?, ?, ?, ?, ?, ?)
+      ON CONFLICT (content_id) DO UPDATE SET step = excluded.step, upload_id = excluded.upload_id,
+      part_size_bytes = excluded.part_size_bytes, description = excluded.description, tree_hash = excluded.tree_hash`);
+    this.#setCompleting = sql.prepare("UPDATE upload SET step = 'completing', tree_hash = ? WHERE content_id = ?");
+    this.#setFailed = sql.prepare(`INSERT INTO upload (content_id, step, attempts, error) VALUES (?, 'sealed', 1, ?)
+      ON CONFLICT (content_id) DO UPDATE SET attempts = attempts + 1, error = excluded.error`);
+    this.#remove = sql.prepare("DELETE FROM upload WHERE content_id = ?");
+    this.#insertPart = sql.prepare(
+      "INSERT OR REPLACE INTO upload_part (content_id, start_byte, end_byte, tree_hash) VALUES (?, ?, ?, ?)",
+    );
+    this.#parts = sql.prepare(
+      "SELECT start_byte, end_byte, tree_hash FROM upload_part WHERE content_id = ? ORDER BY start_byte",
+    );
+    this.#removeParts = sql.prepare("DELETE FROM upload_part WHERE content_id = ?");
+    this.#resetAttempts = sql.prepare("UPDATE upload SET attempts = 0, error = NULL WHERE content_id = ?");
+    this.#abandon = sql.prepare("INSERT OR IGNORE INTO abandoned_upload (upload_id, vault_id) VALUES (?, ?)");
+    this.#abandoned = sql.prepare("SELECT upload_id, vault_id FROM abandoned_upload");
+    this.#insertUnanswered = sql.prepare(
+      "INSERT OR IGNORE INTO unanswered_upload (vault_id, file_id, version) VALUES (?, ?, ?)",
+    );
+    this.#unanswered = sql
+      .prepare<[number, string, number], number>(
+        "SELECT 1 FROM unanswered_upload WHERE vault_id = ? AND file_id = ? AND version = ?",
+      )
+      .pluck();
+    this.#removeUnanswered = sql.prepare("DELETE FROM unanswered_upload WHERE vault_id = ?");
+    this.#didAbort = sql.prepare("DELETE FROM abandoned_upload WHERE upload_id = ?");
+    this.#removeVault = sql.prepare("DELETE FROM abandoned_upload WHERE vault_id = ?");
+  }
+
+  pending(): PendingUpload[] {
+    return this.#contents.unarchived().flatMap((content) => this.#toPending(content) ?? []);
+  }
+
+  find(content: ContentId): PendingUpload | undefined {
+    const stored = this.#contents.find(content);
+    return stored && this.#toPending(stored);
+  }
+
+  /** The last failure of a content's upload. */
+  errorOf(content: ContentId): string | null {
+    return this.#find.get(content)?.error ?? null;
+  }
+
+  claim(content: ContentId): boolean {
+    const pending = this.find(content);
+    if (pending === undefined) return false;
+    // Readers of the same turn see it at once; should the commit fail, then so will the journal's next step.
+    this.#database.mutate(() => this.#contents.update(content, { phase: "claimed" })).catch(() => {});
+    return true;
+  }
+
+  describe(content: ContentId): string {
+    const file = this.#file.get(content);
+    const stored = this.#contents.find(content);
+    const segments = file === undefined || file.nlink === 0 ? [] : this.#path(file.ino as InodeNumber);
+    if (file === undefined || stored === undefined || segments.length === 0) throw deleted(content);
+    return formatDescription({
+      segments,
+      mode: file.mode & 0o7777,
+      mtime: { seconds: file.mtime_s, nanoseconds: file.mtime_ns },
+      uid: file.uid,
+      gid: file.gid,
+      fileId: file.file_id,
+      version: stored.version,
+      writer: this.#writerId,
+      provisional: false,
+    });
+  }
+
+  didSync(content: ContentId): Promise<void> {
+    return this.#database.mutate(() => this.#contents.setDurable(content));
+  }
+
+  willSend(
+    content: ContentId,
+    intent: { readonly treeHash: TreeHashHex; readonly description: string },
+  ): Promise<void> {
+    return this.#step(content, "sending", { description: intent.description, treeHash: intent.treeHash });
+  }
+
+  willInitiate(
+    content: ContentId,
+    intent: { readonly partSizeBytes: ByteCount; readonly description: string },
+  ): Promise<void> {
+    return this.#step(content, "initiating", intent);
+  }
+
+  didInitiate(content: ContentId, upload: { readonly uploadId: UploadId; readonly vault: VaultName }): Promise<void> {
+    return this.#database.mutate(() => {
+      const row = this.#find.get(content);
+      if (row === undefined) {
+        // The file was deleted while the request was on its way.
+        this.#abandon.run(upload.uploadId, this.#vaults.idOf(upload.vault));
+        return;
+      }
+      this.#removeParts.run(content);
+      this.#setStep.run(content, "parts", upload.uploadId, row.part_size_bytes, row.description, null);
+      this.#resetAttempts.run(content);
+    });
+  }
+
+  didSendPart(content: ContentId, part: { readonly range: ByteRange; readonly treeHash: TreeHashHex }): Promise<void> {
+    return this.#database.mutate(() => {
+      if (this.#find.get(content) === undefined) return;
+      this.#insertPart.run(content, part.range.start, part.range.end, part.treeHash);
+      this.#resetAttempts.run(content);
+    });
+  }
+
+  sentParts(content: ContentId): { readonly range: ByteRange; readonly treeHash: TreeHashHex }[] {
+    return this.#parts.all(content).map((part) => ({
+      range: byteRange(part.start_byte, part.end_byte),
+      treeHash: part.tree_hash as TreeHashHex,
+    }));
+  }
+
+  willComplete(content: ContentId, treeHash: TreeHashHex): Promise<void> {
+    return this.#database.mutate(() => void this.#setCompleting.run(treeHash, content));
+  }
+
+  didArchive(content: ContentId, archived: ArchivedContent): Promise<void> {
+    return this.#database.mutate(() => {
+      this.#forget(content);
+      const file = this.#file.get(content);
+      if (file === undefined) return this.#events.unwanted(archived);
+      // After a lost answer an inventory may have seen the archive first.
+      const seen = this.#contents.archiveById(archived.vault, archived.archiveId)?.key;
+      const key =
+        seen ??
+        this.#contents.insertArchive({
+          vault: archived.vault,
+          id: archived.archiveId,
+          sizeBytes: archived.sizeBytes,
+          treeHash: archived.treeHash,
+          description: archived.description,
+          createdAt: this.#clock.now(),
+          fileId: file.file_id,
+          version: this.#contents.find(content)?.version,
+        });
+      this.#contents.setArchived(content, key);
+      this.#events.archived(content, key, archived.sizeBytes);
+      if (file.content_id === content) this.#removePredecessors(file.ino as InodeNumber, content);
+    });
+  }
+
+  didLoseUpload(content: ContentId): Promise<void> {
+    return this.#database.mutate(() => this.#forget(content));
+  }
+
+  didFail(content: ContentId, failure: { readonly message: string; readonly retryAt: Instant }): Promise<void> {
+    return this.#database.mutate(() => {
+      const stored = this.#contents.find(content);
+      if (stored === undefined || stored.phase === "archived") return;
+      this.#setFailed.run(content, failure.message);
+      this.#contents.update(content, { dueAt: failure.retryAt });
+    });
+  }
+
+  abandoned(): { readonly vault: VaultName; readonly uploadId: UploadId }[] {
+    return this.#abandoned.all().map((row) => ({
+      vault: this.#vaults.nameOf(row.vault_id),
+      uploadId: row.upload_id as UploadId,
+    }));
+  }
+
+  didAbort(uploadId: UploadId): Promise<void> {
+    return this.#database.mutate(() => void this.#didAbort.run(uploadId));
+  }
+
+  flush(): Promise<void> {
+    return this.#database.flush();
+  }
+
+  /**
+   * Inside `mutate`: the content is going.
+   *
+   * @returns whether an answer may still say that it became an archive. Then the upload is to be left alone: `didArchive`
+   *   will have the archive deleted. Otherwise the upload id is aborted in the service.
+   */
+  abandon(content: ContentId): boolean {
+    const row = this.#find.get(content);
+    const file = this.#file.get(content);
+    const version = this.#contents.find(content)?.version;
+    this.#forget(content);
+    if (row === undefined || file === undefined || version === undefined) return false;
+    const isUnanswered = row.step === "sending" || row.step === "completing";
+    if (isUnanswered) this.#insertUnanswered.run(file.vault_id, file.file_id, version);
+    else if (row.upload_id !== null) this.#abandon.run(row.upload_id, file.vault_id);
+    return isUnanswered;
+  }
+
+  /** Whether an archive of this version may exist although its content went before the answer came. */
+  isUnanswered(vault: VaultName, fileId: string, version: number): boolean {
+    return this.#unanswered.get(this.#vaults.idOf(vault), fileId, version) !== undefined;
+  }
+
+  /** Inside `mutate`: the vault is gone, and with it all its uploads. */
+  removeVault(vault: VaultName): void {
+    this.#removeVault.run(this.#vaults.idOf(vault));
+    this.#removeUnanswered.run(this.#vaults.idOf(vault));
+  }
+
+  #forget(content: ContentId): void {
+    this.#remove.run(content);
+    this.#removeParts.run(content);
+  }
+
+  #step(
+    content: ContentId,
+    step: "sending" | "initiating",
+    intent: { readonly description: string; readonly treeHash?: TreeHashHex; readonly partSizeBytes?: ByteCount },
+  ): Promise<void> {
+    return this.#database.mutate(() => {
+      const phase = this.#contents.find(content)?.phase;
+      if (phase === undefined) throw deleted(content);
+      invariant(phase === "claimed", `content ${content} is claimed before ${step}`);
+      this.#setStep.run(content, step, null, intent.partSizeBytes ?? null, intent.description, intent.treeHash ?? null);
+    });
+  }
+
+  #removePredecessors(ino: InodeNumber, newest: ContentId): void {
+    for (const content of this.#contents.ofInode(ino)) {
+      if (content.id < newest) this.#events.removeSuperseded(content.id);
+    }
+  }
+
+  #toPending(content: StoredContent): PendingUpload | undefined {
+    const waits = content.phase === "sealed" || content.phase === "claimed";
+    if (!waits || content.interrupted) return undefined;
+    const file = this.#file.get(content.id);
+    // A file without a name goes with its last handle.
+    if (file === undefined || file.nlink === 0) return undefined;
+    // Of several versions only the newest is sent; one whose upload has begun is finished.
+    if (file.content_id !== content.id && content.phase === "sealed") return undefined;
+    const row = this.#find.get(content.id);
+    return {
+      content: content.id,
+      vault: this.#vaults.nameOf(file.vault_id),
+      sizeBytes: content.sizeBytes,
+      dueAt: content.dueAt,
+      attempts: row?.attempts ?? 0,
+      progress: row === undefined ? { step: "sealed" } : toProgress(row),
+    };
+  }
+}
+
+function deleted(content: ContentId): CancelledError {
+  return new CancelledError(`The upload of content ${content}, whose file was deleted,`);
+}
+
+function toProgress(row: UploadRow): UploadProgress {
+  const description = row.description ?? "";
+  const partSizeBytes = (row.part_size_bytes ?? 0) as ByteCount;
+  const treeHash = row.tree_hash as TreeHashHex;
+  const uploadId = row.upload_id as UploadId;
+  switch (row.step) {
+    case "sealed":
+      return { step: "sealed" };
+    case "sending":
+      return { step: "sending", treeHash, description };
+    case "initiating":
+      return { step: "initiating", partSizeBytes, description };
+    case "parts":
+      return { step: "parts", uploadId, partSizeBytes, description };
+    case "completing":
+      return { step: "completing", uploadId, partSizeBytes, description, treeHash };
+  }
+}

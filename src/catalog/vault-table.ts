@@ -1,0 +1,118 @@
+/** Vaults, their directories and how far their inventory is. */
+
+import type BetterSqlite3 from "better-sqlite3";
+import type { InodeNumber, JobId, VaultName } from "../domain/ids.js";
+import { invariant } from "../lib/invariant.js";
+import type { VaultRecord, VaultVisibility } from "../vfs/catalog-port.js";
+
+interface VaultRow {
+  readonly id: number;
+  readonly name: string;
+  readonly ino: number;
+  readonly visible: number;
+  readonly inventory_at_ms: number | null;
+  readonly inventory_job: string | null;
+  readonly inventory_error: string | null;
+}
+
+export interface VaultInventoryState {
+  /** InventoryDate of the last merged inventory. */
+  readonly mergedAtMs: number | null;
+  readonly job: JobId | null;
+  readonly error: string | null;
+}
+
+export class VaultTable {
+  readonly #all: BetterSqlite3.Statement<[], VaultRow>;
+  readonly #insert: BetterSqlite3.Statement<[string, number, number]>;
+  readonly #remove: BetterSqlite3.Statement<[number]>;
+  readonly #setJob: BetterSqlite3.Statement<[string | null, number]>;
+  readonly #setError: BetterSqlite3.Statement<[string, number]>;
+  readonly #setMerged: BetterSqlite3.Statement<[number, number]>;
+  // Few, and asked by every request: kept in memory, read again after each change.
+  #byName = new Map<string, VaultRow>();
+  #byId = new Map<number, VaultRow>();
+
+  constructor(sql: BetterSqlite3.Database) {
+    this.#all = sql.prepare("SELECT * FROM vault ORDER BY name");
+    this.#insert = sql.prepare("INSERT INTO vault (name, ino, visible) VALUES (?, ?, ?)");
+    this.#remove = sql.prepare("DELETE FROM vault WHERE id = ?");
+    this.#setJob = sql.prepare("UPDATE vault SET inventory_job = ?, inventory_error = NULL WHERE id = ?");
+    this.#setError = sql.prepare("UPDATE vault SET inventory_job = NULL, inventory_error = ? WHERE id = ?");
+    this.#setMerged = sql.prepare(
+      "UPDATE vault SET visible = 1, inventory_job = NULL, inventory_error = NULL, inventory_at_ms = ? WHERE id = ?",
+    );
+    this.reload();
+  }
+
+  /** Reads all vaults again; also needed after a transaction was rolled back. */
+  reload(): void {
+    const rows = this.#all.all();
+    this.#byName = new Map(rows.map((row) => [row.name, row]));
+    this.#byId = new Map(rows.map((row) => [row.id, row]));
+  }
+
+  all(): VaultRecord[] {
+    return [...this.#byName.values()].map(toRecord);
+  }
+
+  find(name: VaultName): VaultRecord | undefined {
+    const row = this.#byName.get(name);
+    return row && toRecord(row);
+  }
+
+  nameOf(id: number): VaultName {
+    const row = this.#byId.get(id);
+    invariant(row !== undefined, `vault ${id} exists`);
+    return row.name as VaultName;
+  }
+
+  idOf(name: VaultName): number {
+    const row = this.#byName.get(name);
+    invariant(row !== undefined, `vault ${name} exists`);
+    return row.id;
+  }
+
+  inventoryState(name: VaultName): VaultInventoryState {
+    const row = this.#byName.get(name);
+    return {
+      mergedAtMs: row?.inventory_at_ms ?? null,
+      job: (row?.inventory_job as JobId | null | undefined) ?? null,
+      error: row?.inventory_error ?? null,
+    };
+  }
+
+  insert(name: VaultName, ino: InodeNumber, visibility: VaultVisibility): number {
+    const { lastInsertRowid } = this.#insert.run(name, ino, visibility === "visible" ? 1 : 0);
+    this.reload();
+    return Number(lastInsertRowid);
+  }
+
+  remove(name: VaultName): void {
+    this.#remove.run(this.idOf(name));
+    this.reload();
+  }
+
+  setInventoryJob(name: VaultName, job: JobId | null): void {
+    this.#setJob.run(job, this.idOf(name));
+    this.reload();
+  }
+
+  setInventoryError(name: VaultName, message: string): void {
+    this.#setError.run(message, this.idOf(name));
+    this.reload();
+  }
+
+  setInventoryMerged(name: VaultName, inventoryAtMs: number): void {
+    this.#setMerged.run(inventoryAtMs, this.idOf(name));
+    this.reload();
+  }
+}
+
+function toRecord(row: VaultRow): VaultRecord {
+  return {
+    name: row.name as VaultName,
+    ino: row.ino as InodeNumber,
+    visibility: row.visible === 1 ? "visible" : "awaiting-inventory",
+  };
+}

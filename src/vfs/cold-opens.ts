@@ -1,0 +1,122 @@
+/**
+ * What happens when somebody opens a file whose content is only in the vault.
+ *
+ * An open decides and waits here, so that after it every byte is local; reads never wait. A waiter that gives up
+ * leaves the recall running: it is paid for, and the next open joins it.
+ */
+
+import { CancelledError, FileSystemError, NotRestoredError } from "../domain/errors.js";
+import type { InodeNumber } from "../domain/ids.js";
+import type { Clock, Instant } from "../domain/time.js";
+import { AbortScope, abortable } from "../lib/abort-scope.js";
+import type { ColdArchive } from "../restore/ports.js";
+import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
+import type { CachedContents, RecallRequests } from "./ports.js";
+import type { FileSystemSettings } from "./settings.js";
+
+/** Who opens. The signal fires when the caller was interrupted. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly signal: AbortSignal;
+}
+
+export interface WaitingOpen {
+  readonly pid: number;
+  readonly ino: InodeNumber;
+  readonly archive: ColdArchive;
+  readonly since: Instant;
+}
+
+interface Dependencies {
+  readonly catalog: CatalogPort;
+  readonly cache: CachedContents;
+  readonly recalls: RecallRequests;
+  readonly clock: Clock;
+  readonly settings: FileSystemSettings;
+}
+
+export class ColdOpens {
+  readonly #catalog: CatalogPort;
+  readonly #cache: CachedContents;
+  readonly #recalls: RecallRequests;
+  readonly #clock: Clock;
+  readonly #settings: FileSystemSettings;
+  readonly #waiting = new Set<WaitingOpen>();
+
+  constructor(dependencies: Dependencies) {
+    this.#catalog = dependencies.catalog;
+    this.#cache = dependencies.cache;
+    this.#recalls = dependencies.recalls;
+    this.#clock = dependencies.clock;
+    this.#settings = dependencies.settings;
+  }
+
+  /** Opens that wait for a recall, oldest first. */
+  waiting(): readonly WaitingOpen[] {
+    return [...this.#waiting];
+  }
+
+  isCold(content: ContentRecord | null): boolean {
+    return content?.archive != null && !this.#cache.has(content.archive);
+  }
+
+  /**
+   * Returns when the content of `record` is local.
+   *
+   * @throws NotRestoredError when the policy, or the time limit, says not to wait; CancelledError when the caller
+   *   was interrupted; FileSystemError "corrupt" when this casfs cannot read the archive's format.
+   */
+  async bring(record: InodeRecord, { nonBlock }: { readonly nonBlock: boolean }, caller: Caller): Promise<void> {
+    if (!this.isCold(record.content)) return;
+    const archive = this.coldArchive(record.content!);
+    const { onCold, nonblockRecall } = this.#settings;
+    if (onCold === "deny" || (nonBlock && !nonblockRecall)) throw new NotRestoredError(archive.id);
+    if (onCold === "eagain" || nonBlock) {
+      this.startRecall(archive);
+      throw new NotRestoredError(archive.id);
+    }
+    await this.#wait(record.ino, archive, caller);
+  }
+
+  /** Starts or joins the recall and does not wait: for requests that hold kernel locks (SETATTR, CREATE). */
+  startRecall(archive: ColdArchive): void {
+    // Its failure is logged where it happens; nobody waits for it here.
+    this.#recalls.recall(archive, { tier: this.#settings.tier }).catch(() => {});
+  }
+
+  /** The archive of an archived content. @throws FileSystemError "corrupt" when its bytes must not be handed out. */
+  coldArchive(content: ContentRecord): ColdArchive {
+    const archive = this.#catalog.archive(content.archive!);
+    if (archive === undefined) throw new FileSystemError("stale", `Archive of content ${content.id} is gone`);
+    const reason = this.#catalog.unreadableReason(archive.key);
+    if (reason === null) return archive;
+    throw new FileSystemError("corrupt", `Cannot read archive ${archive.id}: ${reason}`, {
+      hint: "Read it with the casfs that wrote it",
+    });
+  }
+
+  async #wait(ino: InodeNumber, archive: ColdArchive, caller: Caller): Promise<void> {
+    const waiting: WaitingOpen = { pid: caller.pid, ino, archive, since: this.#clock.now() };
+    using scope = new AbortScope(caller.signal);
+    this.#waiting.add(waiting);
+    try {
+      const landed = this.#recalls.recall(archive, { tier: this.#settings.tier });
+      await Promise.race([abortable(landed, scope.signal), this.#timeLimit(archive, scope.signal)]);
+    } catch (error) {
+      if (caller.signal.aborted) throw new CancelledError(`Opening archive ${archive.id}`, { cause: error });
+      throw error;
+    } finally {
+      this.#waiting.delete(waiting);
+      scope.abort();
+    }
+  }
+
+  async #timeLimit(archive: ColdArchive, signal: AbortSignal): Promise<never> {
+    const { maxWaitMs } = this.#settings;
+    if (maxWaitMs === null) return new Promise<never>(() => {});
+    await this.#clock.sleep(maxWaitMs, { signal });
+    throw new NotRestoredError(archive.id);
+  }
+}

@@ -1,0 +1,152 @@
+/**
+ * Extended attributes: those of users are stored, `user.casfs.*` are computed and never stored nor listed
+ * (`rsync -X` and `cp -a` would copy them).
+ */
+
+import { FileSystemError } from "../domain/errors.js";
+import type { InodeNumber } from "../domain/ids.js";
+import type { RetrievalTier } from "../protocol/service.js";
+import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
+import type { ColdOpens } from "./cold-opens.js";
+import type { CachedContents, RecallRequests, UploadRequests } from "./ports.js";
+
+const prefix = "user.casfs.";
+const valueBytesMax = 64 * 1024;
+const nameBytesMax = 255;
+
+export interface ExtendedAttributesParts {
+  readonly catalog: CatalogPort;
+  readonly cache: CachedContents;
+  readonly uploads: UploadRequests;
+  readonly recalls: RecallRequests;
+  readonly coldOpens: ColdOpens;
+  /** For attributes of a vault's directory. */
+  readonly vaultState: (record: InodeRecord) => string | undefined;
+}
+
+export class ExtendedAttributes {
+  readonly #parts: ExtendedAttributesParts;
+
+  constructor(parts: ExtendedAttributesParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws FileSystemError "no-attribute". */
+  get(record: InodeRecord, name: string): Uint8Array {
+    const value = name.startsWith(prefix)
+      ? this.#computed(record, name.slice(prefix.length))
+      : this.#parts.catalog.extendedAttribute(record.ino, name);
+    if (value === undefined) throw new FileSystemError("no-attribute", `Inode ${record.ino} has no ${name}`);
+    return typeof value === "string" ? Buffer.from(value) : value;
+  }
+
+  list(ino: InodeNumber): string[] {
+    return this.#parts.catalog.extendedAttributes(ino);
+  }
+
+  async set(record: InodeRecord, name: string, value: Uint8Array, mode: "any" | "create" | "replace"): Promise<void> {
+    if (name.startsWith(prefix)) return this.#command(record, name.slice(prefix.length), Buffer.from(value).toString());
+    // ACLs would have to be enforced; the kernel does that only for file systems that say so at INIT.
+    if (name.startsWith("system.")) throw new FileSystemError("not-supported", `Cannot store ${name}`);
+    if (value.length > valueBytesMax || Buffer.byteLength(name) > nameBytesMax) {
+      throw new FileSystemError("invalid", `Cannot store ${name} with ${value.length} bytes`);
+    }
+    const { catalog } = this.#parts;
+    await catalog.mutate(() => {
+      const present = catalog.extendedAttribute(record.ino, name) !== undefined;
+      if (mode === "create" && present) throw new FileSystemError("exists", `${name} exists`);
+      if (mode === "replace" && !present) throw new FileSystemError("no-attribute", `There is no ${name}`);
+      catalog.setExtendedAttribute(record.ino, name, value);
+    });
+  }
+
+  async remove(record: InodeRecord, name: string): Promise<void> {
+    if (name.startsWith(prefix)) throw new FileSystemError("not-permitted", `${name} cannot be removed`);
+    const { catalog } = this.#parts;
+    await catalog.mutate(() => {
+      if (catalog.extendedAttribute(record.ino, name) === undefined) {
+        throw new FileSystemError("no-attribute", `There is no ${name}`);
+      }
+      catalog.removeExtendedAttribute(record.ino, name);
+    });
+  }
+
+  #computed(record: InodeRecord, name: string): string | undefined {
+    const vaultState = this.#parts.vaultState(record);
+    if (vaultState !== undefined) return name === "state" ? vaultState : undefined;
+    const { content } = record;
+    switch (name) {
+      case "state":
+        return content === null ? undefined : this.#state(content);
+      case "archive-id":
+        return this.#archive(content)?.id;
+      case "tree-hash":
+        return this.#archive(content)?.treeHash;
+      case "tier":
+        return this.#recall(content)?.tier;
+      case "job":
+        return this.#recall(content)?.job ?? undefined;
+      case "eta": {
+        const expected = this.#recall(content)?.expectedAt;
+        return expected == null ? undefined : new Date(expected).toISOString();
+      }
+      case "pin":
+        return content?.archive == null ? undefined : this.#parts.cache.isPinned(content.archive) ? "1" : "0";
+      default:
+        return undefined;
+    }
+  }
+
+  #state(content: ContentRecord): string {
+    if (content.interrupted) return "interrupted";
+    if (content.archive !== null) {
+      if (this.#parts.cache.has(content.archive)) return "cached";
+      return this.#recall(content) === undefined ? "archived" : "recalling";
+    }
+    const progress = this.#parts.uploads.progress(content.id);
+    return progress === undefined ? "staged" : `uploading ${progress.partsSent}/${progress.parts}`;
+  }
+
+  #archive(content: ContentRecord | null) {
+    return content?.archive == null ? undefined : this.#parts.catalog.archive(content.archive);
+  }
+
+  #recall(content: ContentRecord | null) {
+    return content?.archive == null ? undefined : this.#parts.recalls.recallOf(content.archive);
+  }
+
+  async #command(record: InodeRecord, name: string, value: string): Promise<void> {
+    const archive = this.#archive(record.content);
+    if (name !== "recall" && name !== "pin" && name !== "evict") {
+      throw new FileSystemError("not-permitted", `${prefix}${name} cannot be set`);
+    }
+    if (archive === undefined) throw new FileSystemError("invalid", "The file is not archived yet");
+    if (name === "pin") return this.#parts.cache.setPinned(archive.key, parseFlag(value));
+    if (name === "evict") return this.evict(record);
+    if (this.#parts.coldOpens.isCold(record.content)) {
+      const cold = this.#parts.coldOpens.coldArchive(record.content!);
+      this.#parts.recalls.recall(cold, { tier: parseTier(value) }).catch(() => {});
+    }
+  }
+
+  /** @throws FileSystemError "busy" when it is open or pinned, "invalid" when it is not archived. */
+  async evict(record: InodeRecord): Promise<void> {
+    const archive = record.content?.archive;
+    if (archive == null)
+      throw new FileSystemError("invalid", "Cannot evict a file that is not archived: run `casfs wait`");
+    const result = await this.#parts.cache.evict(archive);
+    if (result === "in-use") throw new FileSystemError("busy", "Cannot evict a file that is open");
+    if (result === "pinned") throw new FileSystemError("busy", "Cannot evict a pinned file: unpin it first");
+  }
+}
+
+function parseFlag(value: string): boolean {
+  if (value !== "0" && value !== "1") throw new FileSystemError("invalid", `Use 0 or 1, not ${JSON.stringify(value)}`);
+  return value === "1";
+}
+
+function parseTier(value: string): RetrievalTier {
+  const tier = value.trim().toLowerCase();
+  if (tier === "expedited" || tier === "standard" || tier === "bulk") return tier;
+  throw new FileSystemError("invalid", `Use expedited, standard or bulk, not ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,457 @@
+/**
+ * The bytes of regular files: open, read, write, truncate, flush, seal.
+ *
+ * Relies on: `ColdOpens` has made a content local before a handle exists. A content that is claimed or archived is
+ * immutable: the first write goes to a copy, the next version. What belongs to a version is decided under the lock of
+ * its inode; a plain read or write takes no lock.
+ * Never: the network, nor a removal of staged bytes (the catalog's listener does that after the commit).
+ */
+
+import { MIB } from "../domain/bytes.js";
+import { FileSystemError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { ContentId, InodeNumber } from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
+import { KeyedMutex } from "../lib/concurrency.js";
+import { isDirectory, isRegular, isSymlink } from "./attributes.js";
+import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
+import type { Caller, ColdOpens } from "./cold-opens.js";
+import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
+import type { CachedContents, ContentFile, LocalContent, LocalDisk, StagingArea, UploadRequests } from "./ports.js";
+import type { FileSystemSettings } from "./settings.js";
+
+export interface FileContentsParts {
+  readonly catalog: CatalogPort;
+  readonly staging: StagingArea;
+  readonly cache: CachedContents;
+  readonly uploads: UploadRequests;
+  readonly coldOpens: ColdOpens;
+  readonly disk: LocalDisk;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly settings: FileSystemSettings;
+}
+
+const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
+
+export class FileContents {
+  readonly handles = new HandleTable();
+  readonly #parts: FileContentsParts;
+  readonly #locks = new KeyedMutex<InodeNumber>();
+
+  constructor(parts: FileContentsParts) {
+    this.#parts = parts;
+  }
+
+  /** @returns the number of the handle. Waits for a cold content as the settings say. */
+  async open(ino: InodeNumber, intent: OpenIntent, caller: Caller): Promise<number> {
+    for (;;) {
+      const record = this.#regularFile(ino);
+      if (!intent.truncate && !(await this.#bring(record, intent, caller))) continue;
+      if (this.#locks.isHeld(ino)) this.#parts.catalog.runSoon();
+      const handle = await this.#locks.run(ino, () => this.#attach(ino, intent));
+      // Undefined: it was evicted between landing and now; bring it again.
+      if (handle !== undefined) return handle;
+    }
+  }
+
+  /** A handle on a file that was just made, with its first content. */
+  openNew(record: InodeRecord, intent: OpenIntent): number {
+    return this.handles.add(this.handles.file(record.ino) ?? new OpenFile(record, null), intent);
+  }
+
+  async read(number: number, offset: number, into: Uint8Array): Promise<number> {
+    const { open } = this.handles.handle(number);
+    if (open.file === null || offset >= open.sizeBytes) return 0;
+    const wanted = Math.min(into.length, open.sizeBytes - offset);
+    const target = wanted === into.length ? into : into.subarray(0, wanted);
+    return open.file.read(offset, target);
+  }
+
+  async write(number: number, offset: number, data: Uint8Array): Promise<void> {
+    const { open, intent } = this.handles.handle(number);
+    if (!intent.write) throw new FileSystemError("bad-handle", `Handle ${number} is not open for writing`);
+    this.#parts.disk.take(data.length);
+    for (;;) {
+      const file = open.isWritable ? open.file! : await this.#lockedForWriting(open);
+      const start = intent.append ? open.sizeBytes : offset;
+      await file.write(start, data);
+      // A close() of another handle may have sealed the content meanwhile: then the bytes go to what follows it.
+      if (open.isWritable && open.file === file) return open.wrote(start + data.length, this.#now());
+    }
+  }
+
+  /** ftruncate and truncate. Cutting a cold file to a size above 0 starts its recall and fails with EAGAIN. */
+  async truncate(ino: InodeNumber, sizeBytes: number): Promise<void> {
+    await this.#locks.run(ino, async () => {
+      const record = this.#regularFile(ino);
+      const { coldOpens } = this.#parts;
+      if (sizeBytes > 0 && this.handles.file(ino) === undefined && coldOpens.isCold(record.content)) {
+        const archive = coldOpens.coldArchive(record.content!);
+        coldOpens.startRecall(archive);
+        throw new FileSystemError("not-restored", `Cannot cut inode ${ino}: it is in cold storage`);
+      }
+      const open = this.handles.file(ino);
+      if (open === undefined) return this.#setSizeWithoutHandle(ino, sizeBytes);
+      await this.#setSize(open, sizeBytes);
+      // Readers alone never seal.
+      if (open.writers === 0) await this.#seal(open, this.#dueAt());
+    });
+  }
+
+  /** posix_fallocate: the file is at least this long. */
+  async extend(number: number, sizeBytes: number): Promise<void> {
+    const { open } = this.handles.handle(number);
+    if (open.sizeBytes >= sizeBytes) return;
+    await this.#locks.run(open.ino, async () => {
+      const file = await this.#forWriting(open);
+      await file.extendTo(sizeBytes);
+      open.wrote(sizeBytes, this.#now());
+      await this.#journal(open);
+    });
+  }
+
+  /** close() promises what was written so far: size and times are journaled; see design "when is it safe". */
+  async flush(number: number, signal: () => AbortSignal): Promise<void> {
+    const { open, intent } = this.handles.handle(number);
+    if (!intent.write && !intent.truncate) return;
+    if (open.dirty) await this.#journal(open);
+    if (this.#parts.settings.commit === "archived") await this.#archive(open, signal());
+  }
+
+  async fsync(number: number): Promise<void> {
+    const { open } = this.handles.handle(number);
+    // Before the sync: a write that slips in clears it again.
+    open.synced = true;
+    await open.file?.sync();
+    if (open.dirty || open.content?.phase === "writing") await this.#journal(open);
+    await this.#parts.staging.syncDirectory();
+    await this.#parts.catalog.flush();
+  }
+
+  /** @returns the inode when this was its last handle. */
+  async release(number: number): Promise<InodeNumber | undefined> {
+    const { open } = this.handles.handle(number);
+    return this.#locks.run(open.ino, async () => {
+      const otherWriters = open.writers - (this.handles.handle(number).intent.write ? 1 : 0);
+      try {
+        // Nobody waits for a RELEASE; who opens the file meanwhile hurries it.
+        if (otherWriters === 0) await this.#seal(open, this.#dueAt(), { soon: true });
+      } finally {
+        // Whatever happened, the kernel has forgotten the handle. What FLUSH promised is sealed at the next start.
+        this.handles.remove(number);
+        if (open.handles === 0) await open.file?.close();
+      }
+      return open.handles === 0 ? open.ino : undefined;
+    });
+  }
+
+  /** Size and mtime of an open file, which are newer than those of the catalog. */
+  overlay(record: InodeRecord): { readonly sizeBytes: number; readonly mtime: FileTime } {
+    const open = this.handles.file(record.ino);
+    return open?.dirty ? open : record;
+  }
+
+  /** utimens on an open file: the given time stays until the next write. */
+  setTime(ino: InodeNumber, mtime: FileTime): void {
+    const open = this.handles.file(ino);
+    if (open !== undefined) open.mtime = mtime;
+  }
+
+  /** @returns false when the file has other content by now, and the recall that was waited for failed. */
+  async #bring(record: InodeRecord, intent: OpenIntent, caller: Caller): Promise<boolean> {
+    try {
+      await this.#parts.coldOpens.bring(record, intent, caller);
+      return true;
+    } catch (error) {
+      const present = this.#parts.catalog.inode(record.ino);
+      const isRewritten = present !== undefined && present.content?.id !== record.content?.id;
+      if (caller.signal.aborted || !isRewritten) throw error;
+      return false;
+    }
+  }
+
+  #regularFile(ino: InodeNumber): InodeRecord {
+    const record = this.#parts.catalog.inode(ino);
+    if (record === undefined) throw new FileSystemError("stale", `Inode ${ino} is gone`);
+    if (isDirectory(record.mode)) throw new FileSystemError("is-a-directory", `Inode ${ino} is a directory`);
+    if (isSymlink(record.mode)) throw new FileSystemError("loop", `Inode ${ino} is a symbolic link`);
+    if (!isRegular(record.mode)) throw new FileSystemError("not-supported", `Inode ${ino} is a special file`);
+    return record;
+  }
+
+  async #attach(ino: InodeNumber, intent: OpenIntent): Promise<number | undefined> {
+    const open = this.handles.file(ino) ?? (await this.#openFile(ino, intent));
+    if (open === undefined) return undefined;
+    const number = this.handles.add(open, intent);
+    if (!intent.truncate) return number;
+    try {
+      // Opening for a rewrite promises nothing yet: a crash before the first close() brings the old content back.
+      await this.#setSize(open, 0, { promised: false });
+    } catch (error) {
+      this.handles.remove(number);
+      if (open.handles === 0) await open.file?.close();
+      throw error;
+    }
+    return number;
+  }
+
+  async #openFile(ino: InodeNumber, intent: OpenIntent): Promise<OpenFile | undefined> {
+    const record = this.#regularFile(ino);
+    if (intent.truncate) return new OpenFile(record, null);
+    if (this.#parts.coldOpens.isCold(record.content)) return undefined;
+    try {
+      return new OpenFile(record, await this.#openContent(record.content));
+    } catch (error) {
+      if (record.content?.archive != null && isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async #openContent(content: ContentRecord | null): Promise<ContentFile | null> {
+    if (content === null) return null;
+    const place = placeOf(content);
+    if (place.place === "cache") return this.#parts.cache.open(place.archive);
+    try {
+      return await this.#parts.staging.open(place.content);
+    } catch (error) {
+      // A content that was never written has no staging file yet.
+      if (content.phase === "writing" && isNotFound(error)) return null;
+      throw error;
+    }
+  }
+
+  // truncate(2) without a handle: open it for as long as it takes.
+  async #setSizeWithoutHandle(ino: InodeNumber, sizeBytes: number): Promise<void> {
+    const number = await this.#attach(ino, { ...writeIntent, truncate: sizeBytes === 0 });
+    if (number === undefined) throw new FileSystemError("not-restored", `Inode ${ino} was evicted`);
+    const { open } = this.handles.handle(number);
+    try {
+      if (sizeBytes > 0) await this.#setSize(open, sizeBytes);
+      await this.#seal(open, this.#dueAt());
+    } finally {
+      this.handles.remove(number);
+      await open.file?.close();
+    }
+  }
+
+  async #setSize(open: OpenFile, sizeBytes: number, { promised } = { promised: true }): Promise<void> {
+    if (sizeBytes === 0) await this.#empty(open);
+    else {
+      const file = await this.#forWriting(open);
+      await file.truncate(sizeBytes);
+    }
+    open.sizeBytes = sizeBytes;
+    open.mtime = this.#now();
+    open.synced = false;
+    await this.#journal(open, { promised });
+    // The close() that follows has to promise it.
+    if (!promised) open.dirty = true;
+  }
+
+  // Dropping the bytes needs no copy of them, and no recall: a content that close() has promised is left behind.
+  async #empty(open: OpenFile): Promise<void> {
+    const content = this.#parts.catalog.inode(open.ino)?.content ?? null;
+    if (content === null) return;
+    if (content.phase === "writing") {
+      const file = await this.#forWriting(open);
+      return file.truncate(0);
+    }
+    const { catalog } = this.#parts;
+    const next = await catalog.mutate(() => {
+      catalog.updateInode(open.ino, { sizeBytes: 0 });
+      return catalog.insertContent(open.ino, { newest: true });
+    });
+    await this.#replaceFile(open, next, null);
+  }
+
+  async #lockedForWriting(open: OpenFile): Promise<ContentFile> {
+    return this.#locks.run(open.ino, () => this.#forWriting(open));
+  }
+
+  /** Under the lock: makes `open.file` a staging file that may be written. */
+  async #forWriting(open: OpenFile): Promise<ContentFile> {
+    if (open.isWritable) return open.file!;
+    const { catalog, staging } = this.#parts;
+    const content = catalog.inode(open.ino)?.content ?? null;
+    if (content === null) {
+      const first = await catalog.mutate(() => catalog.insertContent(open.ino, { newest: true }));
+      await this.#replaceFile(open, first, await staging.create(first.id));
+    } else if (content.phase === "writing") {
+      await this.#replaceFile(open, content, open.file ?? (await staging.create(content.id)));
+    } else if (content.phase === "sealed") {
+      await this.#unseal(open, content);
+    } else {
+      await this.#copy(open, content);
+    }
+    return open.file!;
+  }
+
+  async #unseal(open: OpenFile, content: ContentRecord): Promise<void> {
+    const { catalog, staging } = this.#parts;
+    const file = open.file ?? (await staging.open(content.id));
+    // Checked again by the catalog's own state: the upload may have claimed it while the file was opened.
+    const present = catalog.inode(open.ino)?.content;
+    if (present?.phase !== "sealed") {
+      if (file !== open.file) await file.close();
+      return this.#copy(open, present!);
+    }
+    await catalog.mutate(() => catalog.updateContent(content.id, { phase: "writing", interrupted: false }));
+    await this.#replaceFile(open, { ...content, phase: "writing", interrupted: false }, file);
+  }
+
+  // The copy becomes the newest version only when its bytes are there: a crash in between leaves the former one.
+  async #copy(open: OpenFile, content: ContentRecord): Promise<void> {
+    const { catalog } = this.#parts;
+    const next = await catalog.mutate(() => catalog.insertContent(open.ino, { newest: false }));
+    const file = await this.#copyBytes(open, content, next.id);
+    await catalog.mutate(() => catalog.updateInode(open.ino, { content: next.id }));
+    await this.#replaceFile(open, next, file);
+  }
+
+  async #copyBytes(open: OpenFile, content: ContentRecord, into: ContentId): Promise<ContentFile> {
+    const { catalog, staging, disk } = this.#parts;
+    disk.take(open.sizeBytes);
+    // An upload may have been confirmed since the record was read.
+    const present = catalog.contentsOf(open.ino).find((one) => one.id === content.id) ?? content;
+    try {
+      return await staging.copyOf(placeOf(present), into, open.sizeBytes);
+    } catch (error) {
+      if (!isNotFound(error) || open.file === null) throw error;
+      // Archived and evicted while it was open: the open file still has the bytes.
+      const file = await staging.create(into);
+      await copyThrough(open.file, file, open.sizeBytes);
+      return file;
+    }
+  }
+
+  async #replaceFile(open: OpenFile, content: ContentRecord, file: ContentFile | null): Promise<void> {
+    const former = open.file;
+    open.content = content;
+    open.file = file;
+    open.synced = false;
+    // Reads that are under way finish first.
+    if (former !== null && former !== file) await former.close();
+  }
+
+  async #journal(open: OpenFile, { promised } = { promised: true }): Promise<void> {
+    const { catalog } = this.#parts;
+    const { sizeBytes, mtime } = open;
+    const ctime = this.#now();
+    open.dirty = false;
+    try {
+      await catalog.mutate(() => {
+        catalog.updateInode(open.ino, { sizeBytes, mtime, ctime });
+        const flushed = promised ? { flushed: true } : {};
+        if (open.content?.phase !== "writing") return;
+        catalog.updateContent(open.content.id, { sizeBytes, durable: open.synced, ...flushed });
+      });
+    } catch (error) {
+      open.dirty = true;
+      throw error;
+    }
+  }
+
+  /** Under the lock: what was written becomes a content that waits for its upload. */
+  async #seal(open: OpenFile, dueAt: Instant, { soon } = { soon: false }): Promise<ContentId | undefined> {
+    const content = open.content;
+    if (content?.phase !== "writing") return undefined;
+    const { catalog, uploads, observer } = this.#parts;
+    // A file without a name goes with its last handle.
+    if ((catalog.inode(open.ino)?.nlink ?? 0) === 0) return undefined;
+    if (open.sizeBytes === 0) {
+      await this.#sealEmpty(open);
+      return undefined;
+    }
+    const { sizeBytes, mtime, synced: durable } = open;
+    open.content = { ...content, phase: "sealed" };
+    open.dirty = false;
+    try {
+      // A write that failed half-way may have left bytes behind the end.
+      await open.file?.truncate(sizeBytes);
+      const change = () => {
+        catalog.updateInode(open.ino, { sizeBytes, mtime });
+        catalog.updateContent(content.id, { phase: "sealed", sizeBytes, flushed: true, durable, dueAt });
+        this.#dropSealedVersions(open.ino, content.id);
+      };
+      await (soon ? catalog.mutateSoon(change) : catalog.mutate(change));
+    } catch (error) {
+      open.content = content;
+      open.dirty = true;
+      throw error;
+    }
+    observer({ type: "content-sealed", content: content.id, sizeBytes });
+    uploads.enqueue(content.id, dueAt);
+    return content.id;
+  }
+
+  /** Inside `mutate`: of several versions that are not on their way yet only the newest is uploaded. */
+  #dropSealedVersions(ino: InodeNumber, newest: ContentId): void {
+    const { catalog } = this.#parts;
+    for (const { id, phase } of catalog.contentsOf(ino)) {
+      if (id < newest && phase === "sealed") catalog.removeContent(id);
+    }
+  }
+
+  // There are no zero-byte archives: an empty file has no content, and what it had before is no longer wanted.
+  async #sealEmpty(open: OpenFile): Promise<void> {
+    const { catalog } = this.#parts;
+    const { mtime, content, file } = open;
+    // At once, so that a write through another handle makes a content of its own.
+    open.content = null;
+    open.file = null;
+    open.dirty = false;
+    try {
+      await catalog.mutate(() => {
+        catalog.updateInode(open.ino, { sizeBytes: 0, mtime, content: null });
+        for (const one of catalog.contentsOf(open.ino)) catalog.removeContent(one.id);
+      });
+    } catch (error) {
+      open.content = content;
+      open.file = file;
+      open.dirty = true;
+      throw error;
+    }
+    await file?.close();
+  }
+
+  // `--commit archived`: close() returns when the service has confirmed the bytes.
+  async #archive(open: OpenFile, signal: AbortSignal): Promise<void> {
+    const { catalog, clock, uploads } = this.#parts;
+    await this.#locks.run(open.ino, () => this.#seal(open, clock.now()));
+    // Also what another close() of the same file has sealed, and what waits for it or was interrupted.
+    const { content = null, nlink = 0 } = catalog.inode(open.ino) ?? {};
+    if (nlink === 0 || content?.interrupted || (content?.phase !== "sealed" && content?.phase !== "claimed")) return;
+    uploads.expedite(content.id);
+    await uploads.whenArchived(content.id, { signal });
+  }
+
+  #dueAt(): Instant {
+    return (this.#parts.clock.now() + this.#parts.settings.settleMs) as Instant;
+  }
+
+  #now(): FileTime {
+    return fileTime(this.#parts.clock.now());
+  }
+}
+
+function placeOf(content: ContentRecord): LocalContent {
+  return content.archive === null
+    ? { place: "staging", content: content.id }
+    : { place: "cache", archive: content.archive };
+}
+
+async function copyThrough(from: ContentFile, into: ContentFile, sizeBytes: number): Promise<void> {
+  const buffer = Buffer.allocUnsafe(MIB);
+  for (let offset = 0; offset < sizeBytes; ) {
+    const length = await from.read(offset, buffer.subarray(0, Math.min(MIB, sizeBytes - offset)));
+    if (length === 0) throw new FileSystemError("corrupt", `A file of ${sizeBytes} bytes ends at ${offset}`);
+    await into.write(offset, buffer.subarray(0, length));
+    offset += length;
+  }
+}
+
+function isNotFound(error: unknown): boolean {
+  if (error instanceof FileSystemError) return error.kind === "not-found";
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
+}

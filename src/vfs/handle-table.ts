@@ -1,0 +1,100 @@
+/** Open files: what is shared by all handles of one inode, and what each handle asked for. */
+
+import { FileSystemError } from "../domain/errors.js";
+import type { InodeNumber } from "../domain/ids.js";
+import type { FileTime } from "../domain/time.js";
+import type { ContentRecord, InodeRecord } from "./catalog-port.js";
+import type { ContentFile } from "./ports.js";
+
+/** What the O_* flags of open(2) ask for. */
+export interface OpenIntent {
+  readonly write: boolean;
+  readonly append: boolean;
+  readonly truncate: boolean;
+  readonly nonBlock: boolean;
+}
+
+/** An inode while handles are open. Size and times are newer here than in the catalog while `dirty`. */
+export class OpenFile {
+  readonly ino: InodeNumber;
+  /** The content that `file` belongs to; null for an empty file. */
+  content: ContentRecord | null;
+  /** null when there are no bytes: an empty file, or a new content before its first write. */
+  file: ContentFile | null;
+  sizeBytes: number;
+  mtime: FileTime;
+  dirty = false;
+  /** Nothing was written since the last fsync. */
+  synced = false;
+  handles = 0;
+  writers = 0;
+
+  constructor(record: InodeRecord, file: ContentFile | null) {
+    this.ino = record.ino;
+    this.content = record.content;
+    this.file = file;
+    this.sizeBytes = record.sizeBytes;
+    this.mtime = record.mtime;
+  }
+
+  /** Whether a write may go straight to `file`. */
+  get isWritable(): boolean {
+    return this.file !== null && this.content?.phase === "writing";
+  }
+
+  /** Bytes up to `end` were written at `time`. */
+  wrote(end: number, time: FileTime): void {
+    if (end > this.sizeBytes) this.sizeBytes = end;
+    this.mtime = time;
+    this.dirty = true;
+    this.synced = false;
+  }
+}
+
+export interface Handle {
+  readonly open: OpenFile;
+  readonly intent: OpenIntent;
+}
+
+export class HandleTable {
+  readonly #files = new Map<InodeNumber, OpenFile>();
+  readonly #handles = new Map<number, Handle>();
+  #lastNumber = 0;
+
+  file(ino: InodeNumber): OpenFile | undefined {
+    return this.#files.get(ino);
+  }
+
+  /** @throws FileSystemError "bad-handle" for a number that is not open. */
+  handle(number: number): Handle {
+    const handle = this.#handles.get(number);
+    if (handle === undefined) throw new FileSystemError("bad-handle", `Handle ${number} is not open`);
+    return handle;
+  }
+
+  add(open: OpenFile, intent: OpenIntent): number {
+    this.#files.set(open.ino, open);
+    open.handles += 1;
+    if (intent.write) open.writers += 1;
+    this.#lastNumber += 1;
+    this.#handles.set(this.#lastNumber, { open, intent });
+    return this.#lastNumber;
+  }
+
+  /** Forgets the handle, and with the last one the open file. */
+  remove(number: number): void {
+    const { open, intent } = this.handle(number);
+    this.#handles.delete(number);
+    open.handles -= 1;
+    if (intent.write) open.writers -= 1;
+    if (open.handles === 0) this.#files.delete(open.ino);
+  }
+
+  counts(): { readonly files: number; readonly handles: number } {
+    return { files: this.#files.size, handles: this.#handles.size };
+  }
+
+  *numbers(): Iterable<number> {
+    yield* this.#handles.keys();
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Local bytes as the file system sees them: contents in staging that are still written, and cached copies.
+ *
+ * Never: the network. A cold content is recalled through `restore/` first; then it is here.
+ */
+
+import type { ArchiveKey, ContentId, JobId } from "../domain/ids.js";
+import type { Instant } from "../domain/time.js";
+import type { RetrievalTier } from "../protocol/service.js";
+import type { ColdArchive } from "../restore/ports.js";
+
+/** An open local file; closed by the last user (`close`). Offsets and lengths in bytes. */
+export interface ContentFile {
+  /** Fills `into` from `offset`; resolves with the number of bytes, fewer only at the end of the file. */
+  read(offset: number, into: Uint8Array): Promise<number>;
+  /** Writes all of `data`. @throws the system's ENOSPC when the disk is full. */
+  write(offset: number, data: Uint8Array): Promise<void>;
+  truncate(sizeBytes: number): Promise<void>;
+  /** fallocate(2) is not in Node: extends the file with zeros when it is shorter than `sizeBytes`. */
+  extendTo(sizeBytes: number): Promise<void>;
+  /** fdatasync. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bytes written but not yet archived; never evicted. One file per content version. */
+export interface StagingArea {
+  /** Makes an empty staging file, open for reading and writing. */
+  create(content: ContentId): Promise<ContentFile>;
+  /** Makes a staging file that begins as a (reflink) copy of the first `sizeBytes` of another content. */
+  copyOf(source: LocalContent, content: ContentId, sizeBytes: number): Promise<ContentFile>;
+  open(content: ContentId): Promise<ContentFile>;
+  /** fsync of the directory: names of new files survive power loss. */
+  syncDirectory(): Promise<void>;
+  remove(content: ContentId): Promise<void>;
+  /** Resolves when the removals under way have freed their space: `rm` on a full disk helps the next writer at once. */
+  removalsDone(): Promise<void>;
+}
+
+/** Verified copies of archived contents; evicted when space is needed, never while acquired. */
+export interface CachedContents {
+  has(archive: ArchiveKey): boolean;
+  /** Opens for reading and keeps it from eviction until closed. @throws FileSystemError "not-found" when it is not here. */
+  open(archive: ArchiveKey): Promise<ContentFile>;
+  /** The staging file of a content whose archive is confirmed becomes the cached copy, by rename. */
+  adopt(content: ContentId, archive: ArchiveKey, sizeBytes: number): Promise<void>;
+  evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent">;
+  /** Forgets the copy of an archive that is deleted; an open one goes when it is closed. */
+  drop(archive: ArchiveKey): Promise<void>;
+  setPinned(archive: ArchiveKey, pinned: boolean): Promise<void>;
+  isPinned(archive: ArchiveKey): boolean;
+}
+
+/** Where the bytes of a content version are on the local disk. */
+export type LocalContent =
+  | { readonly place: "staging"; readonly content: ContentId }
+  | { readonly place: "cache"; readonly archive: ArchiveKey };
+
+/** What the file system asks of `upload/`. */
+export interface UploadRequests {
+  /** A content was sealed; send it when `dueAt` has come. */
+  enqueue(content: ContentId, dueAt: Instant): void;
+  /** Send it now, whatever its settle time. */
+  expedite(content: ContentId): void;
+  /** Resolves when the content is archived; rejects when it was dropped. An abort rejects with `signal.reason`. */
+  whenArchived(content: ContentId, options: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  /** For `user.casfs.state`: parts sent and parts in all; undefined when nothing is being sent. */
+  progress(content: ContentId): { readonly partsSent: number; readonly parts: number } | undefined;
+}
+
+/** What the file system asks of `restore/`. */
+export interface RecallRequests {
+  /** Starts a recall or joins the one that runs; resolves when the content is in the cache. */
+  recall(archive: ColdArchive, options: { readonly tier: RetrievalTier }): Promise<void>;
+  /** For extended attributes; undefined when no recall runs. */
+  recallOf(
+    archive: ArchiveKey,
+  ): { readonly job: JobId | null; readonly tier: RetrievalTier; readonly expectedAt: Instant | null } | undefined;
+}
+
+/** The local disk that holds staging and cache. */
+export interface LocalDisk {
+  /** Before staged bytes are written. @throws FileSystemError "no-space" when they would fill the disk. */
+  take(bytes: number): void;
+  space(): { readonly blockSizeBytes: number; readonly blocks: number; readonly blocksFree: number };
+}

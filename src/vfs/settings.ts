@@ -1,0 +1,27 @@
+/** How the user wants the file system to behave; the defaults are in `config/`. */
+
+import type { VaultName } from "../domain/ids.js";
+import type { Milliseconds } from "../domain/time.js";
+import type { RetrievalTier } from "../protocol/service.js";
+
+/** What opening a cold file does: wait, start a recall and fail, or just fail. */
+export type ColdOpenPolicy = "block" | "eagain" | "deny";
+
+/** When close() returns: once the bytes are journaled here, or once the service has confirmed the archive. */
+export type CommitPolicy = "staged" | "archived";
+
+export interface FileSystemSettings {
+  readonly onCold: ColdOpenPolicy;
+  /** A longer wait of an open becomes EAGAIN; null: no limit. */
+  readonly maxWaitMs: Milliseconds | null;
+  /** Whether an O_NONBLOCK open starts a recall too. */
+  readonly nonblockRecall: boolean;
+  readonly tier: RetrievalTier;
+  readonly commit: CommitPolicy;
+  /** Pause between close() and the upload. */
+  readonly settleMs: Milliseconds;
+  /** How long mkdir and rmdir of a vault wait for the service. */
+  readonly vaultTimeoutMs: Milliseconds;
+  /** Show only this vault's content, as the root. */
+  readonly vault: VaultName | null;
+}
