@@ -1,0 +1,314 @@
+/**
+ * A driver's requests -> calls on `FileSystem` -> replies.
+ *
+ * Knows the O_* flags, how long the kernel may remember an answer, and which inode is the root of the mount.
+ * Never: decides what an operation means; that is `vfs/`.
+ */
+
+import { constants } from "node:fs";
+import { describeError, FileSystemError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { InodeNumber } from "../domain/ids.js";
+import { hours, type Milliseconds } from "../domain/time.js";
+import { type Attributes, typeDirectory } from "../vfs/attributes.js";
+import type { FileSystem, RequestedAttributes } from "../vfs/filesystem.js";
+import type { OpenIntent } from "../vfs/handle-table.js";
+import type { Place } from "../vfs/namespace.js";
+import type {
+  AttributeChanges,
+  AttributesReply,
+  DirectorySink,
+  EntryReply,
+  FuseCaller,
+  FuseOperations,
+  HandleNumber,
+  NegativeEntryReply,
+  OpenReply,
+  StatfsReply,
+} from "./driver.js";
+
+// Everything changes through this mount or is invalidated, so the kernel may remember for long.
+const timeoutMs: Milliseconds = hours(1);
+const nameBytesMax = 255;
+const fallocKeepSize = 1;
+
+const kernelRoot = 1 as InodeNumber;
+
+export interface FileSystemOperationsOptions {
+  readonly fileSystem: FileSystem;
+  /** The inode that the mount shows as its root: 1, or the directory of one vault. */
+  readonly root: InodeNumber;
+  readonly readOnly: boolean;
+  readonly observer: Observer;
+}
+
+export class FileSystemOperations implements FuseOperations {
+  readonly #fs: FileSystem;
+  readonly #root: InodeNumber;
+  readonly #readOnly: boolean;
+  readonly #observer: Observer;
+
+  constructor(options: FileSystemOperationsOptions) {
+    this.#fs = options.fileSystem;
+    this.#root = options.root;
+    this.#readOnly = options.readOnly;
+    this.#observer = options.observer;
+  }
+
+  async lookup(_caller: FuseCaller, parent: InodeNumber, name: string): Promise<EntryReply | NegativeEntryReply> {
+    const attributes = this.#fs.lookup(this.#in(parent), name);
+    return attributes === undefined ? { attributes: null, entryTimeoutMs: timeoutMs } : this.#entry(attributes);
+  }
+
+  forget(ino: InodeNumber): void {
+    this.#fs.forget(this.#in(ino)).catch((error: unknown) => this.#report("forget", ino, error));
+  }
+
+  async getAttributes(_caller: FuseCaller, ino: InodeNumber): Promise<AttributesReply> {
+    return this.#attributes(this.#fs.attributes(this.#in(ino)));
+  }
+
+  async setAttributes(
+    _caller: FuseCaller,
+    ino: InodeNumber,
+    _handle: HandleNumber | undefined,
+    changes: AttributeChanges,
+  ): Promise<AttributesReply> {
+    this.#requireWritable();
+    const { ctime: _ctime, ...wanted } = changes;
+    return this.#attributes(await this.#fs.setAttributes(this.#in(ino), wanted satisfies RequestedAttributes));
+  }
+
+  async readLink(_caller: FuseCaller, ino: InodeNumber): Promise<string> {
+    return this.#fs.readLink(this.#in(ino));
+  }
+
+  async symlink(caller: FuseCaller, parent: InodeNumber, name: string, target: string): Promise<EntryReply> {
+    return this.#entry(await this.#fs.symlink(this.#place(parent, name), target, caller));
+  }
+
+  async makeNode(
+    caller: FuseCaller,
+    parent: InodeNumber,
+    name: string,
+    mode: number,
+    rdev: number,
+  ): Promise<EntryReply> {
+    return this.#entry(await this.#fs.makeNode(this.#place(parent, name), mode, rdev, caller));
+  }
+
+  async makeDirectory(caller: FuseCaller, parent: InodeNumber, name: string, mode: number): Promise<EntryReply> {
+    return this.#entry(await this.#fs.makeDirectory(this.#place(parent, name), mode, caller));
+  }
+
+  async unlink(_caller: FuseCaller, parent: InodeNumber, name: string): Promise<void> {
+    await this.#fs.unlink(this.#place(parent, name));
+  }
+
+  async removeDirectory(_caller: FuseCaller, parent: InodeNumber, name: string): Promise<void> {
+    await this.#fs.removeDirectory(this.#place(parent, name));
+  }
+
+  async rename(
+    _caller: FuseCaller,
+    from: Place,
+    to: Place,
+    mode: "replace" | "no-replace" | "exchange",
+  ): Promise<void> {
+    await this.#fs.rename(this.#place(from.parent, from.name), this.#place(to.parent, to.name), mode);
+  }
+
+  async link(_caller: FuseCaller, ino: InodeNumber, parent: InodeNumber, name: string): Promise<EntryReply> {
+    return this.#entry(await this.#fs.link(this.#in(ino), this.#place(parent, name)));
+  }
+
+  async open(caller: FuseCaller, ino: InodeNumber, flags: number): Promise<OpenReply> {
+    const intent = intentOf(flags);
+    if (intent.write) this.#requireWritable();
+    return opened(await this.#fs.open(this.#in(ino), intent, caller));
+  }
+
+  async create(
+    caller: FuseCaller,
+    parent: InodeNumber,
+    name: string,
+    mode: number,
+    flags: number,
+  ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }> {
+    const made = await this.#fs.create(this.#place(parent, name), mode, intentOf(flags), caller);
+    return { entry: this.#entry(made.attributes), open: opened(made.handle) };
+  }
+
+  read(
+    _caller: FuseCaller,
+    _ino: InodeNumber,
+    handle: HandleNumber,
+    offset: number,
+    into: Uint8Array,
+  ): Promise<number> {
+    return this.#fs.contents.read(handle, offset, into);
+  }
+
+  write(_caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber, offset: number, data: Uint8Array): Promise<void> {
+    return this.#fs.contents.write(handle, offset, data);
+  }
+
+  flush(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
+    return this.#fs.contents.flush(handle, () => caller.signal);
+  }
+
+  async release(ino: InodeNumber, handle: HandleNumber): Promise<void> {
+    await this.#fs.release(handle).catch((error: unknown) => this.#report("release", ino, error));
+  }
+
+  fsync(_caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
+    return this.#fs.contents.fsync(handle);
+  }
+
+  async allocate(
+    _caller: FuseCaller,
+    _ino: InodeNumber,
+    handle: HandleNumber,
+    range: { readonly offset: number; readonly length: number },
+    mode: number,
+  ): Promise<void> {
+    if ((mode & ~fallocKeepSize) !== 0) throw new FileSystemError("not-supported", `Cannot fallocate in mode ${mode}`);
+    // Staging files are sparse: keeping the size leaves nothing to do.
+    if (mode === 0) await this.#fs.contents.extend(handle, range.offset + range.length);
+  }
+
+  /** A file without holes: what is cold is all data, what is local may be sparse but reads the same. */
+  async seek(
+    _caller: FuseCaller,
+    ino: InodeNumber,
+    _handle: HandleNumber,
+    offset: number,
+    whence: "data" | "hole",
+  ): Promise<number> {
+    const { sizeBytes } = this.#fs.attributes(this.#in(ino));
+    if (offset >= sizeBytes) throw new FileSystemError("out-of-range", `There is no ${whence} after ${offset}`);
+    return whence === "data" ? offset : sizeBytes;
+  }
+
+  async openDirectory(_caller: FuseCaller, ino: InodeNumber): Promise<OpenReply> {
+    this.#fs.requireListable(this.#in(ino));
+    // A listing goes on by the cookies of its entries; there is nothing to remember.
+    return { handle: 0 as HandleNumber };
+  }
+
+  async readDirectory(
+    _caller: FuseCaller,
+    ino: InodeNumber,
+    _handle: HandleNumber,
+    cookie: number,
+    plus: boolean,
+    sink: DirectorySink,
+  ): Promise<void> {
+    const directory = this.#in(ino);
+    if (cookie < 1 && !sink.add(".", 1, ino, typeDirectory, null)) return;
+    if (cookie < 2 && !sink.add("..", 2, this.#out(this.#parentOf(directory)), typeDirectory, null)) return;
+    for (const entry of this.#fs.list(directory, Math.max(cookie - 2, 0), sink.capacity)) {
+      const reply = this.#entry(entry.attributes);
+      const { ino: number, mode } = reply.attributes;
+      if (!sink.add(entry.name, entry.cookie + 2, number, mode, plus ? reply : null)) return;
+    }
+  }
+
+  async releaseDirectory(): Promise<void> {}
+
+  syncDirectory(): Promise<void> {
+    return this.#fs.syncDirectory();
+  }
+
+  syncFileSystem(): Promise<void> {
+    return this.#fs.syncAll();
+  }
+
+  async statfs(): Promise<StatfsReply> {
+    const { blockSizeBytes, blocks, blocksFree, inodes } = this.#fs.space();
+    const filesMax = 2 ** 32;
+    return {
+      blockSizeBytes,
+      blocks,
+      blocksFree,
+      blocksAvailable: blocksFree,
+      files: filesMax,
+      filesFree: filesMax - inodes,
+      nameBytesMax,
+    };
+  }
+
+  async getExtendedAttribute(_caller: FuseCaller, ino: InodeNumber, name: string): Promise<Uint8Array> {
+    return this.#fs.extendedAttributes.get(this.#fs.record(this.#in(ino)), name);
+  }
+
+  async listExtendedAttributes(_caller: FuseCaller, ino: InodeNumber): Promise<readonly string[]> {
+    return this.#fs.extendedAttributes.list(this.#in(ino));
+  }
+
+  async setExtendedAttribute(
+    _caller: FuseCaller,
+    ino: InodeNumber,
+    name: string,
+    value: Uint8Array,
+    mode: "any" | "create" | "replace",
+  ): Promise<void> {
+    await this.#fs.extendedAttributes.set(this.#fs.record(this.#in(ino)), name, value, mode);
+  }
+
+  async removeExtendedAttribute(_caller: FuseCaller, ino: InodeNumber, name: string): Promise<void> {
+    await this.#fs.extendedAttributes.remove(this.#fs.record(this.#in(ino)), name);
+  }
+
+  #in(ino: InodeNumber): InodeNumber {
+    return ino === kernelRoot ? this.#root : ino;
+  }
+
+  #out(ino: InodeNumber): InodeNumber {
+    return ino === this.#root ? kernelRoot : ino;
+  }
+
+  #parentOf(directory: InodeNumber): InodeNumber {
+    return directory === this.#root ? directory : this.#fs.parentOf(directory);
+  }
+
+  #place(parent: InodeNumber, name: string): Place {
+    this.#requireWritable();
+    return { parent: this.#in(parent), name };
+  }
+
+  #requireWritable(): void {
+    if (this.#readOnly) throw new FileSystemError("read-only", "The file system is mounted read-only");
+  }
+
+  #attributes(attributes: Attributes): AttributesReply {
+    const ino = this.#out(attributes.ino);
+    return {
+      attributes: ino === attributes.ino ? attributes : { ...attributes, ino },
+      attributesTimeoutMs: timeoutMs,
+    };
+  }
+
+  #entry(attributes: Attributes): EntryReply {
+    return { ...this.#attributes(attributes), entryTimeoutMs: timeoutMs };
+  }
+
+  #report(operation: string, inode: InodeNumber, error: unknown): void {
+    this.#observer({ type: "request-failed", operation, inode, message: describeError(error) });
+  }
+}
+
+function opened(handle: number): OpenReply {
+  // Bytes change only through this mount, which keeps the kernel's pages right.
+  return { handle: handle as HandleNumber, keepCache: true };
+}
+
+function intentOf(flags: number): OpenIntent {
+  const access = flags & 3;
+  return {
+    write: access === constants.O_WRONLY || access === constants.O_RDWR,
+    append: (flags & constants.O_APPEND) !== 0,
+    truncate: (flags & constants.O_TRUNC) !== 0,
+    nonBlock: (flags & constants.O_NONBLOCK) !== 0,
+  };
+}
