@@ -1,0 +1,185 @@
+/**
+ * What a user can choose: every option of `casfs mount` and `casfs serve`, with its type and default.
+ *
+ * The same names serve as flags, as `CASFS_*` variables, in `casfs.toml` and as `-o` options; `load-config.ts` collects
+ * them. Never: reads a file or the environment.
+ */
+
+import { z } from "zod";
+import { byteCount, MIB } from "../domain/bytes.js";
+import { isVaultName, type VaultName } from "../domain/ids.js";
+import type { Milliseconds } from "../domain/time.js";
+import { partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
+import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
+import type { Credentials } from "./credentials.js";
+import { choice, custom, duration, octal, size, text, toggle, whole } from "./setting.js";
+import { parseDuration } from "./units.js";
+
+export const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+const largestId = 4_294_967_294;
+
+const endpoint = (help: string) => custom("URL", help, parseEndpoint);
+const vault = (help: string) => custom("NAME", help, parseVault);
+
+/** The options of `casfs mount`. A default is written as a user would write it. */
+export const mountShape = {
+  endpoint: endpoint("the archive service, such as http://cas.ap-chengdu.myqcloud.com").optional(),
+  appId: text("ID", "account number at the service; - means the key's own").prefault("-"),
+  secretId: text("ID", "public half of the access key").optional(),
+  secretKey: text("KEY", "secret half of the access key; better given by CASFS_SECRET_KEY or casfs.toml").optional(),
+  local: text("DIR", "run the service inside this process, on DIR").optional(),
+  state: text("DIR", "where catalog, staged files and cache are").optional(),
+  vault: vault("mount the content of this one vault").optional(),
+  onCold: choice(["block", "eagain", "deny"], "what opening a cold file does").prefault("block"),
+  maxWait: duration("how long an open waits for a recall before EAGAIN; without it, as long as it takes").optional(),
+  tier: choice(retrievalTiers, "retrieval tier of recalls").prefault("standard"),
+  commit: choice(["staged", "archived"], "what close() waits for: the local disk, or the vault").prefault("staged"),
+  settle: duration("how long a closed file rests before its upload").prefault("2s"),
+  cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
+  keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
+  multipartThreshold: custom(
+    "SIZE",
+    "files above this, and above 16MiB, are uploaded in parts",
+    parseMultipartThreshold,
+  ).prefault("100MiB"),
+  partSize: custom(
+    "SIZE",
+    "size of a part; 1MiB times a power of two, less than 16MiB counts as 16MiB",
+    parsePartSize,
+  ).prefault("16MiB"),
+  parallel: whole("N", { from: 1, to: 64 }, "parts sent or fetched at the same time").prefault("4"),
+  inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
+  nonblockRecall: toggle("let an open with O_NONBLOCK start a recall").prefault("false"),
+  recallKeep: duration("how long recalled content is kept for its first reader").prefault("48h"),
+  allowOther: toggle("let other users use the mount").prefault("false"),
+  readOnly: toggle("refuse every change").prefault("false"),
+  uid: whole("UID", { from: 0, to: largestId }, "owner of entries that record none").optional(),
+  gid: whole("GID", { from: 0, to: largestId }, "group of entries that record none").optional(),
+  umask: octal("permissions that entries which record none do not have").prefault("022"),
+  logLevel: choice(logLevels, "how much standard error tells").prefault("info"),
+  driver: choice(["kernel"], "how the kernel is spoken to").prefault("kernel"),
+  daemon: toggle("return when the mount answers and go on in the background").prefault("false"),
+} as const;
+
+/** The options of `casfs serve`. */
+export const serveShape = {
+  listen: custom("HOST:PORT", "where to listen; port 0 takes a free one", parseListen).prefault("127.0.0.1:8674"),
+  data: text("DIR", "where vaults and archives are kept").optional(),
+  appId: text("ID", "account number that requests may name").prefault("-"),
+  secretId: text("ID", "public half of the access key; made up and kept in DIR when missing").optional(),
+  secretKey: text("KEY", "secret half of the access key").optional(),
+  region: text("NAME", "region that resource names carry").prefault("local"),
+  retrieval: custom("TIER=DURATION,...", "how long jobs take", parseRetrieval).prefault(
+    "expedited=1s,standard=2s,bulk=5s,inventory=1s",
+  ),
+  inventoryInterval: duration("how often a vault's inventory is taken; 0s: at every request").prefault("0s"),
+  outputLifetime: duration("how long a job's output can be fetched").prefault("24h"),
+  uploadLifetime: duration("how long an unfinished upload lives").prefault("24h"),
+  strictSignature: toggle(
+    "refuse signatures that the published client makes but the documentation does not allow",
+  ).prefault("false"),
+  logLevel: choice(logLevels, "how much standard error tells").prefault("info"),
+} as const;
+
+const mountSchema = z.object(mountShape);
+const serveSchema = z.object(serveShape);
+
+/** The archive service of a mount: somewhere else, or inside this process. */
+export type ServiceChoice =
+  | { readonly kind: "remote"; readonly endpoint: string; readonly credentials: Credentials }
+  | { readonly kind: "local"; readonly directory: string };
+
+type MountSettings = z.output<typeof mountSchema>;
+
+/** What a mount needs to know. Sizes in bytes, durations in milliseconds, places absolute. */
+export type MountConfig = Readonly<
+  Omit<MountSettings, "endpoint" | "appId" | "secretId" | "secretKey" | "local" | "state"> & {
+    service: ServiceChoice;
+    stateDirectory: string;
+  }
+>;
+
+/** What the local service needs to know. Without credentials it uses those kept in its data directory. */
+export type ServeConfig = Readonly<
+  Omit<z.output<typeof serveSchema>, "data" | "appId" | "secretId" | "secretKey"> & {
+    dataDirectory: string;
+    credentials: Credentials | undefined;
+  }
+>;
+
+/** Where a server listens; an IPv6 host without its brackets. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** How long a job of the local service takes. */
+export type RetrievalTimes = Readonly<Record<RetrievalTier | "inventory", Milliseconds>>;
+
+function parseEndpoint(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
+    throw new RangeError("an endpoint is a URL such as http://cas.ap-chengdu.myqcloud.com");
+  }
+  if (url.username !== "" || url.password !== "") throw new RangeError("an endpoint must not contain a password");
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "") throw new RangeError("an endpoint has no path");
+  return url.origin;
+}
+
+function parseVault(value: string): VaultName {
+  if (!isVaultName(value)) throw new RangeError("a vault name is 1-255 characters of a-z A-Z 0-9 _ - .");
+  return value;
+}
+
+const sizeParser = size("");
+
+function parseBytes(value: string): number {
+  const result = sizeParser.safeParse(value);
+  if (!result.success) throw new RangeError(result.error.issues[0]?.message ?? "it must be a size");
+  return result.data;
+}
+
+function parsePartSize(value: string) {
+  const bytes = parseBytes(value);
+  const powerOfTwo = Number.isInteger(Math.log2(bytes / MIB));
+  if (bytes < partSizeBytesMin || bytes > partSizeBytesMax || !powerOfTwo) {
+    throw new RangeError("a part is 1MiB times a power of two, from 1MiB to 4GiB");
+  }
+  return byteCount(bytes);
+}
+
+function parseMultipartThreshold(value: string) {
+  const bytes = parseBytes(value);
+  if (bytes < 1 || bytes > singleUploadBytesMax) throw new RangeError("it must be a size from 1 byte to 4GiB");
+  return byteCount(bytes);
+}
+
+function parseListen(value: string): ListenAddress {
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/]+)):(\d{1,5})$/.exec(value) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined || Number(port) > 65_535) throw new RangeError("it must be HOST:PORT, such as 127.0.0.1:8674");
+  return { host, port: Number(port) };
+}
+
+const retrievalDefaults: Record<RetrievalTier | "inventory", string> = {
+  expedited: "1s",
+  standard: "2s",
+  bulk: "5s",
+  inventory: "1s",
+};
+
+/** `bulk=5s,inventory=1s`; what is not named keeps its default. */
+function parseRetrieval(value: string): RetrievalTimes {
+  const times: Record<string, string> = { ...retrievalDefaults };
+  for (const term of value.split(",").filter((part) => part !== "")) {
+    const [name = "", time = ""] = term.split("=");
+    if (!Object.hasOwn(times, name)) {
+      throw new RangeError(`${JSON.stringify(name)} is not one of ${Object.keys(times).join(", ")}`);
+    }
+    times[name] = time;
+  }
+  const parsed = Object.entries(times).map(([name, time]) => [name, parseDuration(time)] as const);
+  return Object.fromEntries(parsed) as RetrievalTimes;
+}
