@@ -1,0 +1,37 @@
+/** What follows from a commit of the catalog: bytes move on the disk, pipelines wake up, the kernel forgets. */
+
+import type { CatalogListener } from "../catalog/catalog.js";
+import { describeError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { KernelMemory } from "./kernel-memory.js";
+import type { MountPipelines } from "./mount-pipelines.js";
+import type { MountStorage } from "./mount-storage.js";
+
+/** Hears of every commit before the replies that waited for it. Its effects fail without failing the commit. */
+export function commitEffects(parts: {
+  readonly storage: Pick<MountStorage, "catalog" | "staging" | "cache">;
+  readonly pipelines: Pick<MountPipelines, "uploads" | "abandoned" | "deleter">;
+  readonly kernel: KernelMemory;
+  readonly observer: Observer;
+}): CatalogListener {
+  const { catalog, staging, cache } = parts.storage;
+  const { uploads, abandoned, deleter } = parts.pipelines;
+  const { kernel, observer } = parts;
+  const warnOf = (what: string) => (error: unknown) =>
+    observer({ type: "warning", message: `${what}: ${describeError(error)}` });
+  return {
+    contentRemoved(content, archive, answerPending) {
+      const report = warnOf(`Cannot remove content ${content}`);
+      staging.remove(content).catch(report);
+      if (archive !== null) cache.drop(archive).catch(report);
+      if (!answerPending) uploads.cancel(content).then(() => abandoned.wake(), report);
+    },
+    contentArchived(content, archive, sizeBytes, ino) {
+      cache.adopt(content, archive, sizeBytes).catch(warnOf(`Cannot keep a copy of content ${content}`));
+      kernel.placeChanged(ino);
+    },
+    nameAppeared: (parent, name) => kernel.nameAppeared(parent, name),
+    contentLanded: (archive) => kernel.placeChanged(catalog.contents.inodeOfArchive(archive)),
+    deletesPending: () => deleter.wake(),
+  };
+}

@@ -1,0 +1,138 @@
+/**
+ * What the command line may ask of a running mount, over the Unix socket in its state directory.
+ *
+ * Paths are relative to the mountpoint, as arrays of names; an empty array is the root. A path may be a file or a
+ * directory, then everything below it is meant. Failures are `CasfsError`s.
+ */
+
+import type { RetrievalTier } from "../protocol/service.js";
+
+export type MountPath = readonly string[];
+
+export interface ControlApi {
+  status(): Promise<StatusReport>;
+  /** Skips settling; resolves when every named file is archived. An abort stops waiting, not the uploads. */
+  wait(request: { readonly paths: readonly MountPath[] }, signal: AbortSignal): Promise<WaitResult>;
+  /** Resolves when nothing is staged any more. */
+  drain(request: Record<string, never>, signal: AbortSignal): Promise<WaitResult>;
+  evict(request: { readonly paths: readonly MountPath[] }): Promise<EvictResult>;
+  setPinned(request: { readonly paths: readonly MountPath[]; readonly pinned: boolean }): Promise<{ files: number }>;
+  /** What `restore` would order; changes nothing. */
+  planRestore(request: RestoreRequest): Promise<RestorePlan>;
+  /** Starts the recalls of all cold files; with `wait` resolves when they have landed. */
+  restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult>;
+  /** Starts an inventory of a vault; with `wait` resolves when it is merged. */
+  refreshInventory(
+    request: { readonly vault: string; readonly wait: boolean },
+    signal: AbortSignal,
+  ): Promise<{ readonly merged: boolean }>;
+}
+
+export interface RestoreRequest {
+  readonly paths: readonly MountPath[];
+  readonly recursive: boolean;
+  /** The mount's own tier when absent. */
+  readonly tier?: RetrievalTier;
+}
+
+export interface RestorePlan {
+  readonly tier: RetrievalTier;
+  readonly files: number;
+  readonly bytes: number;
+  /** Of these, already being recalled: they cost nothing more. */
+  readonly running: number;
+  readonly cachedFiles: number;
+  /** Staged files and empty ones: nothing to do. */
+  readonly localFiles: number;
+  /** In `currency`; 0 on a local service. */
+  readonly price: number;
+  readonly currency: string;
+  /** Milliseconds from now, as the service publishes it; on a local service what is configured there is not known. */
+  readonly readyInMs: { readonly from: number; readonly to: number } | null;
+}
+
+export interface RestoreResult {
+  readonly started: number;
+  readonly landed: number;
+  readonly failed: readonly PathFailure[];
+}
+
+export interface WaitResult {
+  readonly archived: number;
+  /** Files that are not archived, and why: open for writing, interrupted, or waiting for a name that is not temporary. */
+  readonly left: readonly PathFailure[];
+}
+
+export interface EvictResult {
+  readonly evicted: number;
+  readonly bytes: number;
+  /** Not archived yet, open, or pinned. */
+  readonly kept: readonly PathFailure[];
+}
+
+export interface PathFailure {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Stable: `casfs status --json` prints it. Sizes in bytes, times ISO 8601. */
+export interface StatusReport {
+  readonly mountpoint: string;
+  readonly pid: number;
+  readonly stateDirectory: string;
+  readonly service: { readonly endpoint: string; readonly local: boolean; readonly dataDirectory: string | null };
+  readonly startedAt: string;
+  readonly staged: { readonly files: number; readonly bytes: number };
+  readonly uploads: readonly UploadReport[];
+  readonly recalls: readonly RecallReport[];
+  readonly waiting: readonly WaitingReport[];
+  readonly cache: {
+    readonly files: number;
+    readonly bytes: number;
+    readonly limitBytes: number;
+    readonly pinned: number;
+  };
+  readonly vaults: readonly VaultReport[];
+  readonly deletes: { readonly pending: number; readonly lastError: string | null };
+  /** Contents that need a person: interrupted writes, bytes that a power failure may have lost. */
+  readonly suspects: readonly PathFailure[];
+}
+
+export interface UploadReport {
+  readonly path: string;
+  readonly state: string;
+  readonly sizeBytes: number;
+  readonly sentBytes: number;
+  readonly parts: number;
+  readonly partsSent: number;
+  readonly attempts: number;
+  readonly lastError: string | null;
+  readonly nextAttemptAt: string | null;
+}
+
+export interface RecallReport {
+  readonly path: string;
+  readonly archiveId: string;
+  readonly jobId: string | null;
+  readonly tier: RetrievalTier;
+  readonly state: string;
+  readonly sizeBytes: number;
+  readonly landedBytes: number;
+  readonly startedAt: string;
+  readonly expectedAt: string | null;
+}
+
+export interface WaitingReport {
+  readonly pid: number;
+  readonly command: string;
+  readonly path: string;
+  readonly since: string;
+}
+
+export interface VaultReport {
+  readonly name: string;
+  readonly visible: boolean;
+  /** "none", "running", "merged" or why the last one failed. */
+  readonly inventory: string;
+  readonly inventoryAt: string | null;
+}

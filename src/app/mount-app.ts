@@ -1,0 +1,236 @@
+/**
+ * Config -> running mount. The place where the concrete parts meet.
+ *
+ * Everything started here is stopped here, in the opposite order, however the mount ends.
+ */
+
+import { mkdir } from "node:fs/promises";
+import { DiskReserve } from "../cache/disk-reserve.js";
+import type { Catalog } from "../catalog/catalog.js";
+import { StateOwner } from "../catalog/state-owner.js";
+import type { MountConfig } from "../config/config.js";
+import { describeError, UsageError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { InodeNumber, VaultName } from "../domain/ids.js";
+import { seconds } from "../domain/time.js";
+import type { FuseDriver, FuseSession } from "../fuse/driver.js";
+import { kernelDriver } from "../fuse/kernel/kernel-driver.js";
+import { FileSystemOperations } from "../fuse/operations.js";
+import { AsyncStack } from "../lib/async-stack.js";
+import { FileSystem } from "../vfs/filesystem.js";
+import { rootIno } from "../vfs/namespace.js";
+import type { FileSystemSettings } from "../vfs/settings.js";
+import { commitEffects } from "./commit-effects.js";
+import { serveControl } from "./control-server.js";
+import { controlSocketPath } from "./control-socket.js";
+import { firstContact } from "./first-contact.js";
+import { KernelMemory } from "./kernel-memory.js";
+import { MountControl } from "./mount-control.js";
+import { MountPaths } from "./mount-paths.js";
+import { createPipelines, type MountPipelines } from "./mount-pipelines.js";
+import { mountSource } from "./mount-source.js";
+import { type MountStorage, openStorage, syncStaged } from "./mount-storage.js";
+import { openService, type ServiceStack } from "./service-stack.js";
+import { recoverStaging } from "./staging-recovery.js";
+import { systemClock } from "./system-clock.js";
+import { VaultWatch } from "./vault-watch.js";
+
+export interface RunMountOptions {
+  readonly mountpoint: string;
+  readonly observer: Observer;
+  /** Its abort asks for an orderly unmount. */
+  readonly signal: AbortSignal;
+  readonly onReady: (info: {
+    readonly mountpoint: string;
+    readonly endpoint: string;
+    readonly dataDirectory: string | null;
+    readonly stateDirectory: string;
+  }) => void;
+}
+
+/** Everything that a mount is made of, before the kernel knows of it. */
+interface MountParts {
+  readonly config: MountConfig;
+  readonly options: RunMountOptions;
+  readonly stack: ServiceStack;
+  readonly storage: MountStorage;
+  readonly pipelines: MountPipelines;
+  readonly watch: VaultWatch;
+  readonly fileSystem: FileSystem;
+  readonly kernel: KernelMemory;
+}
+
+const vaultTimeoutMs = seconds(10);
+
+/**
+ * Resolves when the file system is unmounted, by the signal or by somebody else, and all has been stopped.
+ *
+ * @throws CasfsError when it cannot start: service, state directory or mountpoint cannot be used.
+ */
+export async function runMount(config: MountConfig, options: RunMountOptions): Promise<void> {
+  await using stopping = new AsyncStack();
+  const { stateDirectory } = config;
+  await makeStateDirectory(stateDirectory);
+  stopping.use(await StateOwner.claim(stateDirectory, options.mountpoint));
+  const stack = stopping.use(await openService(config, options.observer));
+  const session = await start(await assemble(config, options, stack, stopping), stopping);
+  options.onReady({
+    mountpoint: options.mountpoint,
+    endpoint: stack.endpoint,
+    dataDirectory: stack.dataDirectory,
+    stateDirectory,
+  });
+  options.observer({ type: "mounted", mountpoint: options.mountpoint });
+  await ended(session, options);
+  options.observer({ type: "unmounted", mountpoint: options.mountpoint });
+}
+
+/** Connects the parts; nothing of them runs yet. */
+async function assemble(
+  config: MountConfig,
+  options: RunMountOptions,
+  stack: ServiceStack,
+  stopping: AsyncStack,
+): Promise<MountParts> {
+  const { observer } = options;
+  const kernel = new KernelMemory();
+  const storage = await openStorage(config, { binding: stack.binding, kernel, observer }, stopping);
+  const pipelines = createPipelines(config, { service: stack.service, storage, observer }, stopping);
+  const watch = new VaultWatch({
+    catalog: storage.catalog,
+    inventories: pipelines.inventories,
+    clock: systemClock,
+    observer,
+    maxAgeMs: config.inventoryMaxAge,
+    onVaultFound: (name) => kernel.nameAppeared(rootIno, name),
+  });
+  stopping.defer(() => watch.close());
+  const fileSystem = new FileSystem({
+    ...storage,
+    ...pipelines,
+    service: stack.service,
+    clock: systemClock,
+    observer,
+    disk: new DiskReserve(config.stateDirectory, { keepFreeBytes: config.keepFree }),
+    settings: settingsOf(config),
+    inventoryState: (vault) => inventoryState(storage.catalog, vault),
+    onVaultFound: (vault) => watch.refresh(vault),
+  });
+  storage.catalog.setListener(commitEffects({ storage, pipelines, kernel, observer }));
+  return { config, options, stack, storage, pipelines, watch, fileSystem, kernel };
+}
+
+/** Brings the disk in order, mounts, and lets the pipelines run. */
+async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSession> {
+  const { stack, storage, pipelines, watch, fileSystem, kernel } = parts;
+  const { catalog } = storage;
+  const { observer } = parts.options;
+  await recoverStaging({ ...storage, observer, stagingPath: storage.layout.stagingDirectory });
+  await fileSystem.removeOrphans();
+  await firstContact(stack, { catalog, watch, observer });
+  const root = rootOf(parts.config, catalog);
+  const socketPath = controlSocketPath(parts.config.stateDirectory);
+  const socket = await serveControl({ socketPath, api: controlOf(parts, root) });
+  stopping.defer(() => socket.close());
+  const session = await mountFileSystem(parts, root);
+  kernel.attach(session);
+  stopping.defer(() => syncStaged(storage, observer));
+  pipelines.uploads.start();
+  pipelines.recalls.resume();
+  pipelines.deleter.wake();
+  watch.start(stack.service);
+  pipelines.abandoned.wake();
+  return session;
+}
+
+const drivers: Record<MountConfig["driver"], (observer: Observer) => FuseDriver> = {
+  kernel: (observer) =>
+    kernelDriver({
+      onError: (operation, inode, error) =>
+        observer({ type: "request-failed", operation, inode, message: describeError(error) }),
+      onWarning: (message) => observer({ type: "warning", message }),
+    }),
+};
+
+function mountFileSystem({ config, options, fileSystem }: MountParts, root: InodeNumber): Promise<FuseSession> {
+  const { mountpoint, observer } = options;
+  const { allowOther, readOnly } = config;
+  const operations = new FileSystemOperations({ fileSystem, root, readOnly, observer });
+  const source = mountSource(config.stateDirectory);
+  return drivers[config.driver](observer).mount({ mountpoint, source, allowOther, readOnly }, operations);
+}
+
+function controlOf(parts: MountParts, root: InodeNumber): MountControl {
+  const { config, options, stack, storage, fileSystem } = parts;
+  return new MountControl({
+    ...storage,
+    ...parts.pipelines,
+    fileSystem,
+    paths: new MountPaths(storage.catalog, root),
+    clock: systemClock,
+    tier: config.tier,
+    cacheBytesMax: config.cacheSize,
+    about: {
+      mountpoint: options.mountpoint,
+      pid: process.pid,
+      stateDirectory: config.stateDirectory,
+      service: {
+        endpoint: stack.endpoint,
+        local: stack.dataDirectory !== null,
+        dataDirectory: stack.dataDirectory,
+      },
+    },
+  });
+}
+
+function settingsOf(config: MountConfig): FileSystemSettings {
+  return {
+    onCold: config.onCold,
+    maxWaitMs: config.maxWait ?? null,
+    nonblockRecall: config.nonblockRecall,
+    tier: config.tier,
+    commit: config.commit,
+    settleMs: config.settle,
+    vaultTimeoutMs,
+    vault: config.vault ?? null,
+  };
+}
+
+/** For people: `user.casfs.state` of a vault's directory. */
+function inventoryState(catalog: Catalog, vault: VaultName): string {
+  if (catalog.vault(vault)?.visibility === "visible") return "visible";
+  const { error } = catalog.vaultTable.inventoryState(vault);
+  return error === null ? "awaiting inventory" : `awaiting inventory: ${error}`;
+}
+
+/** Waits for the unmount, whoever asks for it. A busy mount is detached: its users keep what they have open. */
+async function ended(session: FuseSession, { signal, observer }: RunMountOptions): Promise<void> {
+  const onAbort = () => {
+    session.unmount({ lazy: false }).catch((error: unknown) => {
+      observer({ type: "warning", message: `${describeError(error)}; detaching it` });
+      session.unmount({ lazy: true }).catch(() => {});
+    });
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await session.closed;
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
+
+function rootOf(config: MountConfig, catalog: Catalog): InodeNumber {
+  if (config.vault === undefined) return rootIno;
+  const vault = catalog.vault(config.vault);
+  if (vault !== undefined) return vault.ino;
+  throw new UsageError(`Cannot mount vault ${config.vault}: the service has no such vault`, {
+    hint: "Mount without --vault and create it with mkdir",
+  });
+}
+
+async function makeStateDirectory(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new UsageError(`Cannot use state directory ${path}: ${describeError(error)}`, { cause: error });
+  });
+}

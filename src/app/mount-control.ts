@@ -1,0 +1,296 @@
+/** What the command line asks of a running mount: see `control-api.ts`. */
+
+import { readFile } from "node:fs/promises";
+import type { ContentCache } from "../cache/content-cache.js";
+import type { Catalog } from "../catalog/catalog.js";
+import { byteCount } from "../domain/bytes.js";
+import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
+import { type ArchiveKey, type ContentId, isVaultName, type VaultName } from "../domain/ids.js";
+import type { Clock, Instant } from "../domain/time.js";
+import { abortable } from "../lib/abort-scope.js";
+import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
+import type { RetrievalTier } from "../protocol/service.js";
+import type { InventorySync } from "../restore/inventory-sync.js";
+import type { RestoreManager } from "../restore/restore-manager.js";
+import type { UploadQueue } from "../upload/upload-queue.js";
+import type { FileSystem } from "../vfs/filesystem.js";
+import type {
+  ControlApi,
+  EvictResult,
+  MountPath,
+  PathFailure,
+  RecallReport,
+  RestorePlan,
+  RestoreRequest,
+  RestoreResult,
+  StatusReport,
+  UploadReport,
+  VaultReport,
+  WaitingReport,
+  WaitResult,
+} from "./control-api.js";
+import type { MountPaths, NamedFile } from "./mount-paths.js";
+
+export interface MountControlParts {
+  readonly catalog: Catalog;
+  readonly cache: ContentCache;
+  readonly uploads: UploadQueue;
+  readonly recalls: RestoreManager;
+  readonly inventories: InventorySync;
+  readonly fileSystem: FileSystem;
+  readonly paths: MountPaths;
+  readonly clock: Clock;
+  readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
+  readonly tier: RetrievalTier;
+  readonly cacheBytesMax: number;
+}
+
+/** Recalls that one `restore` begins in one turn of the event loop; how many run is up to the recall pipeline. */
+const recallsPerTurn = 16;
+
+export class MountControl implements ControlApi {
+  readonly #parts: MountControlParts;
+  readonly #startedAt: Instant;
+
+  constructor(parts: MountControlParts) {
+    this.#parts = parts;
+    this.#startedAt = parts.clock.now();
+  }
+
+  async status(): Promise<StatusReport> {
+    const { about, catalog, cache, cacheBytesMax } = this.#parts;
+    const unarchived = catalog.contents.unarchived();
+    const deletes = catalog.deletes.pending();
+    const usage = cache.usage();
+    return {
+      ...about,
+      startedAt: iso(this.#startedAt),
+      staged: { files: unarchived.length, bytes: sum(unarchived.map((content) => content.sizeBytes)) },
+      uploads: this.#uploads(),
+      recalls: this.#recalls(),
+      waiting: await this.#waiting(),
+      cache: {
+        files: usage.contents,
+        bytes: usage.usedBytes,
+        limitBytes: cacheBytesMax,
+        pinned: catalog.cached.load().filter((copy) => copy.pinned).length,
+      },
+      vaults: catalog.vaults().map(({ name, visibility }) => this.#vault(name, visibility === "visible")),
+      deletes: { pending: deletes.length, lastError: deletes.find((one) => one.error !== null)?.error ?? null },
+      suspects: unarchived
+        .filter((content) => content.interrupted)
+        .map((content) => ({ path: this.#nameOf(content.id), reason: "interrupted: kept here and not uploaded" })),
+    };
+  }
+
+  async wait({ paths }: { readonly paths: readonly MountPath[] }, signal: AbortSignal): Promise<WaitResult> {
+    const waiting: Promise<WaitOutcome>[] = [];
+    for await (const file of this.#parts.paths.files(paths)) {
+      if (file.record.content === null) continue;
+      waiting.push(this.#waitFor(file, file.record.content.id, signal));
+    }
+    return collect(await Promise.all(waiting));
+  }
+
+  async drain(_request: Record<string, never>, signal: AbortSignal): Promise<WaitResult> {
+    const { catalog } = this.#parts;
+    const waiting = catalog.contents.unarchived().map((content) => {
+      const record = catalog.inode(content.ino);
+      // Superseded or nameless versions are not sent; the newest is what counts.
+      if (record?.content?.id !== content.id || record.nlink === 0) return undefined;
+      return this.#waitFor({ path: this.#parts.paths.nameOf(content.ino), record }, content.id, signal);
+    });
+    return collect(await Promise.all(waiting.filter((one) => one !== undefined)));
+  }
+
+  async evict({ paths }: { readonly paths: readonly MountPath[] }): Promise<EvictResult> {
+    let evicted = 0;
+    let bytes = 0;
+    const kept: PathFailure[] = [];
+    for await (const { path, record } of this.#parts.paths.files(paths)) {
+      if (record.content === null || this.#parts.fileSystem.coldOpens.isCold(record.content)) continue;
+      try {
+        await this.#parts.fileSystem.extendedAttributes.evict(record);
+        evicted += 1;
+        bytes += record.sizeBytes;
+      } catch (error) {
+        kept.push({ path, reason: describeError(error) });
+      }
+    }
+    return { evicted, bytes, kept };
+  }
+
+  async setPinned(request: { readonly paths: readonly MountPath[]; readonly pinned: boolean }) {
+    let files = 0;
+    for await (const { record } of this.#parts.paths.files(request.paths)) {
+      if (record.content?.archive == null) continue;
+      await this.#parts.cache.setPinned(record.content.archive, request.pinned);
+      files += 1;
+    }
+    return { files };
+  }
+
+  async planRestore(request: RestoreRequest): Promise<RestorePlan> {
+    const tier = request.tier ?? this.#parts.tier;
+    const counts = { files: 0, bytes: 0, running: 0, cachedFiles: 0, localFiles: 0, newFiles: 0, newBytes: 0 };
+    for await (const { record } of this.#parts.paths.files(request.paths, request)) {
+      const archive = record.content?.archive;
+      if (archive == null) counts.localFiles += 1;
+      else if (this.#parts.cache.has(archive)) counts.cachedFiles += 1;
+      else {
+        const isRunning = this.#parts.recalls.status(archive) !== undefined;
+        counts.files += 1;
+        counts.bytes += record.sizeBytes;
+        counts.running += isRunning ? 1 : 0;
+        counts.newFiles += isRunning ? 0 : 1;
+        counts.newBytes += isRunning ? 0 : record.sizeBytes;
+      }
+    }
+    const { newFiles, newBytes, ...plan } = counts;
+    const { local } = this.#parts.about.service;
+    const terms = tierTerms[tier];
+    return {
+      ...plan,
+      tier,
+      price: local ? 0 : retrievalPrice(byteCount(newBytes), newFiles, tier),
+      currency,
+      readyInMs: local ? null : terms.readyIn,
+    };
+  }
+
+  async restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult> {
+    const tier = request.tier ?? this.#parts.tier;
+    const failed: PathFailure[] = [];
+    const recalls: Promise<boolean>[] = [];
+    for await (const { path, record } of this.#parts.paths.files(request.paths, request)) {
+      if (!this.#parts.fileSystem.coldOpens.isCold(record.content)) continue;
+      recalls.push(this.#restoreOne(path, record, tier, failed));
+      // The file system has its turn in between.
+      if (recalls.length % recallsPerTurn === 0) await new Promise(setImmediate);
+      signal.throwIfAborted();
+    }
+    const landed = request.wait ? await abortable(Promise.all(recalls), signal) : [];
+    return { started: recalls.length, landed: landed.filter(Boolean).length, failed };
+  }
+
+  async refreshInventory({ vault, wait }: { readonly vault: string; readonly wait: boolean }, signal: AbortSignal) {
+    if (!isVaultName(vault) || this.#parts.catalog.vault(vault) === undefined) {
+      throw new FileSystemError("not-found", `There is no vault ${vault} in this mount`);
+    }
+    const refreshed = this.#parts.inventories.refresh(vault, {});
+    refreshed.catch(() => {}); // reported where it happens
+    if (wait) await abortable(refreshed, signal);
+    return { merged: wait };
+  }
+
+  async #restoreOne(
+    path: string,
+    record: NamedFile["record"],
+    tier: RetrievalTier,
+    failed: PathFailure[],
+  ): Promise<boolean> {
+    try {
+      const archive = this.#parts.fileSystem.coldOpens.coldArchive(record.content!);
+      await this.#parts.recalls.recall(archive, { tier });
+      return true;
+    } catch (error) {
+      failed.push({ path, reason: describeError(error) });
+      return false;
+    }
+  }
+
+  async #waitFor(file: NamedFile, content: ContentId, signal: AbortSignal): Promise<WaitOutcome> {
+    const { catalog, uploads } = this.#parts;
+    const stored = catalog.contents.find(content);
+    if (stored === undefined || stored.phase === "archived") return { archived: true };
+    const left = (reason: string): WaitOutcome => ({ archived: false, left: { path: file.path, reason } });
+    if (stored.phase === "writing") return left("it is open for writing");
+    if (stored.interrupted) return left("its writing was interrupted: write it again, or remove it");
+    uploads.expedite(content);
+    try {
+      await uploads.whenArchived(content, { signal });
+      return { archived: true };
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (catalog.contents.find(content)?.phase === "archived") return { archived: true };
+      return left(error instanceof CancelledError ? "it was changed or removed meanwhile" : describeError(error));
+    }
+  }
+
+  #uploads(): UploadReport[] {
+    return this.#parts.uploads.snapshot().map((upload) => ({
+      path: this.#nameOf(upload.content),
+      state: upload.state,
+      sizeBytes: upload.sizeBytes,
+      sentBytes: upload.sentBytes,
+      parts: upload.totalParts,
+      partsSent: upload.sentParts,
+      attempts: upload.attempts,
+      lastError: upload.lastError ?? null,
+      nextAttemptAt: upload.nextAttemptAt === null ? null : iso(upload.nextAttemptAt),
+    }));
+  }
+
+  #recalls(): RecallReport[] {
+    return this.#parts.recalls.snapshot().map((recall) => ({
+      path: this.#nameOfArchive(recall.archive.key),
+      archiveId: recall.archive.id,
+      jobId: recall.job,
+      tier: recall.tier,
+      state: recall.state,
+      sizeBytes: recall.archive.sizeBytes,
+      landedBytes: recall.landedBytes,
+      startedAt: iso(recall.startedAt),
+      expectedAt: recall.expectedAt === null ? null : iso(recall.expectedAt),
+    }));
+  }
+
+  async #waiting(): Promise<WaitingReport[]> {
+    return Promise.all(
+      this.#parts.fileSystem.coldOpens.waiting().map(async ({ pid, ino, since }) => ({
+        pid,
+        command: await commandOf(pid),
+        path: this.#parts.paths.nameOf(ino),
+        since: iso(since),
+      })),
+    );
+  }
+
+  #vault(name: VaultName, visible: boolean): VaultReport {
+    const { mergedAtMs, job, error } = this.#parts.catalog.vaultTable.inventoryState(name);
+    const inventory = job !== null ? "running" : (error ?? (mergedAtMs === null ? "none" : "merged"));
+    return { name, visible, inventory, inventoryAt: mergedAtMs === null ? null : new Date(mergedAtMs).toISOString() };
+  }
+
+  #nameOf(content: ContentId): string {
+    const ino = this.#parts.catalog.contents.find(content)?.ino;
+    return ino === undefined ? `content ${content}` : this.#parts.paths.nameOf(ino);
+  }
+
+  #nameOfArchive(archive: ArchiveKey): string {
+    const ino = this.#parts.catalog.contents.inodeOfArchive(archive);
+    return ino === undefined ? `archive ${archive}` : this.#parts.paths.nameOf(ino);
+  }
+}
+
+type WaitOutcome = { readonly archived: true } | { readonly archived: false; readonly left: PathFailure };
+
+function collect(outcomes: readonly WaitOutcome[]): WaitResult {
+  return {
+    archived: outcomes.filter((outcome) => outcome.archived).length,
+    left: outcomes.flatMap((outcome) => (outcome.archived ? [] : outcome.left)),
+  };
+}
+
+async function commandOf(pid: number): Promise<string> {
+  const text = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return text.replaceAll("\0", " ").trim() || "?";
+}
+
+function iso(instant: Instant): string {
+  return new Date(instant).toISOString();
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

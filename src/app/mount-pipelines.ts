@@ -1,0 +1,62 @@
+/** What goes on between a mount's disk and the archive service, behind the file system. */
+
+import type { MountConfig } from "../config/config.js";
+import { CancelledError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { AsyncStack } from "../lib/async-stack.js";
+import type { CasService } from "../protocol/service.js";
+import { InventorySync } from "../restore/inventory-sync.js";
+import { JobPoller } from "../restore/job-poller.js";
+import { RestoreManager } from "../restore/restore-manager.js";
+import { AbandonedUploads } from "../upload/abandoned-uploads.js";
+import { ArchiveDeleter } from "../upload/archive-deleter.js";
+import { UploadQueue } from "../upload/upload-queue.js";
+import { Uploader } from "../upload/uploader.js";
+import type { MountStorage } from "./mount-storage.js";
+import { systemClock } from "./system-clock.js";
+
+export interface MountPipelines {
+  readonly uploads: UploadQueue;
+  readonly deleter: ArchiveDeleter;
+  readonly abandoned: AbandonedUploads;
+  readonly recalls: RestoreManager;
+  readonly inventories: InventorySync;
+}
+
+// Contents whose uploads run side by side; small files need several, as each waits for the service's fsync.
+const uploadConcurrency = 8;
+
+/** Makes the pipelines, none of them running yet, and registers with `stopping` how they are stopped. */
+export function createPipelines(
+  config: MountConfig,
+  {
+    service,
+    storage: { catalog, cache, staging },
+    observer,
+  }: { readonly service: CasService; readonly storage: MountStorage; readonly observer: Observer },
+  stopping: AsyncStack,
+): MountPipelines {
+  const base = { service, observer, clock: systemClock, random: Math.random };
+  const uploader = new Uploader(
+    { ...base, journal: catalog.uploads, files: staging },
+    {
+      multipartThresholdBytes: config.multipartThreshold,
+      partSizeBytes: config.partSize,
+      partConcurrency: config.parallel,
+    },
+  );
+  const uploads = new UploadQueue({ ...base, uploader, journal: catalog.uploads }, { concurrency: uploadConcurrency });
+  const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
+  const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
+  const poller = new JobPoller(base);
+  const recalls = new RestoreManager(
+    { ...base, journal: catalog.recalls, sink: cache, poller },
+    { downloadConcurrency: config.parallel },
+  );
+  const inventories = new InventorySync({ ...base, catalog: catalog.inventories, poller });
+  stopping.defer(async () => {
+    await Promise.all([uploads, deleter, abandoned, recalls, inventories].map((pipeline) => pipeline.close()));
+    await poller.close(new CancelledError("Waiting for a job"));
+  });
+  return { uploads, deleter, abandoned, recalls, inventories };
+}

@@ -1,0 +1,88 @@
+/** What a mount keeps on the local disk: the catalog, and the bytes in staging and cache. */
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ContentCache } from "../cache/content-cache.js";
+import { HashPool } from "../cache/hash-pool.js";
+import { CacheLayout } from "../cache/layout.js";
+import { StagingDirectory } from "../cache/staging-area.js";
+import { Catalog } from "../catalog/catalog.js";
+import type { MountConfig } from "../config/config.js";
+import { describeError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { AsyncStack } from "../lib/async-stack.js";
+import type { KernelMemory } from "./kernel-memory.js";
+import type { ServiceStack } from "./service-stack.js";
+import { systemClock } from "./system-clock.js";
+
+export interface MountStorage {
+  readonly catalog: Catalog;
+  readonly layout: CacheLayout;
+  readonly cache: ContentCache;
+  readonly staging: StagingDirectory;
+  /** Tells whether the machine has been restarted since a byte was written. */
+  readonly bootId: string;
+}
+
+const hashWorkers = 2;
+
+/** Opens the state directory, and registers with `stopping` how it is closed. @throws UsageError when it is not usable. */
+export async function openStorage(
+  config: MountConfig,
+  {
+    binding,
+    kernel,
+    observer,
+  }: { readonly binding: ServiceStack["binding"]; readonly kernel: KernelMemory; readonly observer: Observer },
+  stopping: AsyncStack,
+): Promise<MountStorage> {
+  const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
+  const catalog = await openCatalog(config, binding, bootId);
+  stopping.defer(() => catalog.close());
+  const layout = new CacheLayout(config.stateDirectory);
+  const hashPool = stopping.use(new HashPool({ workers: hashWorkers }));
+  const cacheObserver: Observer = (event) => {
+    if (event.type === "content-evicted") kernel.placeChanged(catalog.contents.inodeOfArchive(event.archive));
+    observer(event);
+  };
+  const cache = await ContentCache.open(
+    { layout, index: catalog.cached, hashPool, clock: systemClock, observer: cacheObserver },
+    { maxBytes: config.cacheSize, keepFreeBytes: config.keepFree, recallKeepMs: config.recallKeep },
+  );
+  stopping.defer(() => cache.close());
+  const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache });
+  return { catalog, layout, cache, staging, bootId };
+}
+
+function openCatalog(config: MountConfig, binding: ServiceStack["binding"], bootId: string): Promise<Catalog> {
+  return Catalog.open({
+    path: join(config.stateDirectory, "catalog.db"),
+    binding,
+    bootId,
+    clock: systemClock,
+    treeDefaults: {
+      fileMode: 0o666 & ~config.umask,
+      directoryMode: 0o777 & ~config.umask,
+      uid: config.uid ?? process.getuid?.() ?? 0,
+      gid: config.gid ?? process.getgid?.() ?? 0,
+    },
+  });
+}
+
+/** After an orderly end no staged byte depends on the page cache: the next boot finds them all. */
+export async function syncStaged(
+  { catalog, staging }: Pick<MountStorage, "catalog" | "staging">,
+  observer: Observer,
+): Promise<void> {
+  for (const content of catalog.contents.unarchived()) {
+    if (content.durable || content.phase !== "sealed") continue;
+    try {
+      await using file = await staging.openStaged(content.id);
+      await file.sync();
+      await catalog.uploads.didSync(content.id);
+    } catch (error) {
+      observer({ type: "warning", message: `Cannot sync staged content ${content.id}: ${describeError(error)}` });
+    }
+  }
+  await catalog.flush();
+}

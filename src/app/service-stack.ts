@@ -1,0 +1,83 @@
+/** The archive service of a mount: where it is, and the wrappers around it in their one order. */
+
+import { httpCasService } from "../client/http-cas-service.js";
+import { observedService } from "../client/observed-service.js";
+import { retryingService } from "../client/retrying-service.js";
+import { throttledService } from "../client/throttled-service.js";
+import type { MountConfig } from "../config/config.js";
+import type { Observer } from "../domain/events.js";
+import type { CasService } from "../protocol/service.js";
+import { startEmbeddedServer } from "./embedded-server.js";
+import { systemClock } from "./system-clock.js";
+
+export interface ServiceStack extends AsyncDisposable {
+  /** With retries: for all that may take its time. */
+  readonly service: CasService;
+  /** Without: for the first question, whose failure the user should see at once. */
+  readonly impatient: CasService;
+  readonly endpoint: string;
+  /** Of an embedded service; null for one somewhere else. */
+  readonly dataDirectory: string | null;
+  /** What a state directory is bound to. An embedded service changes its port at every start. */
+  readonly binding: { readonly endpoint: string; readonly appId: string; readonly region: string };
+  /** Must not appear in any log. */
+  readonly secrets: readonly string[];
+}
+
+/** Calls that are neither uploads nor downloads, at a time. */
+const callsMax = 16;
+const connectionsMax = 32;
+
+/** @throws UsageError when an embedded service cannot start. */
+export async function openService(config: MountConfig, observer: Observer): Promise<ServiceStack> {
+  const place = await servicePlace(config, observer);
+  const { appId, secretId, secretKey } = place.credentials;
+  const http = httpCasService({
+    endpoint: place.url,
+    appId,
+    credentials: { secretId, secretKey },
+    clock: systemClock,
+    poolSize: connectionsMax,
+  });
+  const limits = { transfersMax: 2 * config.parallel, callsMax };
+  const throttled = throttledService(http, { limits, clock: systemClock });
+  // Retry outside throttle: a call that waits for its next attempt must not hold a slot.
+  const retrying = retryingService(throttled, { clock: systemClock, random: Math.random, observer });
+  return {
+    service: observedService(retrying, { observer, clock: systemClock }),
+    impatient: http,
+    endpoint: place.url,
+    dataDirectory: place.dataDirectory,
+    binding: { endpoint: place.identity, appId, region: regionOf(place.identity) },
+    secrets: [secretKey],
+    async [Symbol.asyncDispose]() {
+      await http.close();
+      await place[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function servicePlace({ service }: MountConfig, observer: Observer) {
+  if (service.kind === "remote") {
+    return {
+      url: service.endpoint,
+      identity: service.endpoint,
+      credentials: service.credentials,
+      dataDirectory: null,
+      async [Symbol.asyncDispose]() {},
+    };
+  }
+  const embedded = await startEmbeddedServer(service.directory, observer);
+  return {
+    url: embedded.url,
+    identity: `local:${service.directory}`,
+    credentials: embedded.credentials,
+    dataDirectory: service.directory,
+    [Symbol.asyncDispose]: () => embedded[Symbol.asyncDispose](),
+  };
+}
+
+// cas.<region>.myqcloud.com (cas-api section 1); elsewhere the endpoint alone tells the archive.
+function regionOf(endpoint: string): string {
+  return /^https?:\/\/cas\.([a-z0-9-]+)\./.exec(endpoint)?.[1] ?? "-";
+}

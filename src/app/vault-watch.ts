@@ -1,0 +1,81 @@
+/** Which vaults the service has, and whose inventory is due: at start, when a vault is found, and every hour. */
+
+import type { Catalog } from "../catalog/catalog.js";
+import { describeError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
+import type { VaultName } from "../domain/ids.js";
+import { type Clock, fileTime, hours, type Milliseconds } from "../domain/time.js";
+import { AbortScope } from "../lib/abort-scope.js";
+import type { CallOptions, CasService } from "../protocol/service.js";
+import type { InventorySync } from "../restore/inventory-sync.js";
+
+export interface VaultWatchParts {
+  readonly catalog: Catalog;
+  readonly inventories: Pick<InventorySync, "refresh">;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  readonly maxAgeMs: Milliseconds;
+  /** Told of a vault's name that is new in the root. */
+  readonly onVaultFound: (name: VaultName) => void;
+}
+
+export class VaultWatch {
+  readonly #parts: VaultWatchParts;
+  readonly #closing = new AbortScope();
+  #loop: Promise<void> | undefined;
+
+  constructor(parts: VaultWatchParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes the service's vaults into the catalog; those it did not know wait for their inventory. */
+  async discover(service: Pick<CasService, "listVaults">, options: CallOptions = {}): Promise<void> {
+    const { catalog, clock, onVaultFound } = this.#parts;
+    for (let marker: string | null | undefined; marker !== null; ) {
+      const page = await service.listVaults(marker === undefined ? {} : { marker }, options);
+      for (const { name, createdAt } of page.items) {
+        if (catalog.vault(name) !== undefined) continue;
+        await catalog.mutate(() => catalog.insertVault(name, "awaiting-inventory", fileTime(createdAt ?? clock.now())));
+        onVaultFound(name);
+      }
+      marker = page.marker;
+    }
+  }
+
+  /** Starts the inventories that are due, and looks again every hour. Failures are reported, and tried again. */
+  start(service: Pick<CasService, "listVaults">): void {
+    this.#loop ??= this.#run(service);
+  }
+
+  /** A vault has just been found: its content cannot be shown without an inventory. */
+  refresh(vault: VaultName): void {
+    this.#parts.inventories.refresh(vault, { signal: this.#closing.signal }).catch(() => {}); // reported there
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#loop;
+  }
+
+  async #run(service: Pick<CasService, "listVaults">): Promise<void> {
+    const { signal } = this.#closing;
+    for (;;) {
+      for (const vault of this.#due()) this.refresh(vault);
+      await this.#parts.clock.sleep(hours(1), { signal }).catch(() => {});
+      if (signal.aborted) return;
+      await this.discover(service, { signal }).catch((error: unknown) => {
+        this.#parts.observer({ type: "warning", message: `Cannot list the vaults: ${describeError(error)}` });
+      });
+    }
+  }
+
+  #due(): VaultName[] {
+    const { catalog, clock, maxAgeMs } = this.#parts;
+    return catalog.vaults().flatMap(({ name, ino, visibility }) => {
+      if (visibility === "awaiting-inventory") return name;
+      const merged = catalog.vaultTable.inventoryState(name).mergedAtMs;
+      const since = merged ?? (catalog.inode(ino)?.atime.seconds ?? 0) * 1000;
+      return clock.now() - since > maxAgeMs ? name : [];
+    });
+  }
+}

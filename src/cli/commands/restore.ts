@@ -1,0 +1,84 @@
+/** `casfs restore`: says what a recall of cold files would cost, then orders it. */
+
+import { type Command, Option } from "commander";
+import type { RestoreRequest } from "../../app/control-api.js";
+import { type RetrievalTier, retrievalTiers } from "../../protocol/service.js";
+import { failureLine, type MountSelection, selectMounts, untilInterrupted, withControl } from "../casfs-mount.js";
+import { type PlannedMount, planLines, totalPrice } from "../restore-plan-text.js";
+import { counted, type Terminal } from "../terminal.js";
+
+interface RestoreFlags {
+  readonly recursive?: boolean;
+  readonly tier?: RetrievalTier;
+  readonly wait?: boolean;
+  readonly yes?: boolean;
+}
+
+export function addRestoreCommand(program: Command, terminal: Terminal): void {
+  program
+    .command("restore")
+    .description("bring cold files back to this machine; says first what that costs")
+    .argument("<PATH...>")
+    .option("-r, --recursive", "with directories, and all files below them")
+    .addOption(new Option("--tier <TIER>", "retrieval tier, else the mount's").choices(retrievalTiers))
+    .option("--wait", "return when the files are here")
+    .option("--yes", "go on although it costs money")
+    .action((paths: string[], flags: RestoreFlags) => restore(paths, flags, terminal));
+}
+
+async function restore(paths: readonly string[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
+  const selections = await selectMounts(paths);
+  const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
+  for (const line of planLines(planned.map(({ plan }) => plan))) terminal.print(line);
+  if (planned.every(({ plan }) => plan.files === 0)) return;
+  if (totalPrice(planned.map(({ plan }) => plan)) > 0 && !(await agreed(flags, terminal))) {
+    terminal.exitCode = 3;
+    return;
+  }
+  await order(planned, flags, terminal);
+}
+
+interface Planned extends MountSelection, PlannedMount {
+  readonly request: RestoreRequest;
+}
+
+async function planOf(selection: MountSelection, { recursive = false, tier }: RestoreFlags): Promise<Planned> {
+  const request = { paths: selection.paths, recursive, ...(tier === undefined ? {} : { tier }) };
+  return { ...selection, request, plan: await withControl(selection.mount, (api) => api.planRestore(request)) };
+}
+
+async function agreed({ yes = false }: RestoreFlags, terminal: Terminal): Promise<boolean> {
+  if (yes) return true;
+  if (terminal.isInteractive && (await terminal.confirm("Order this?"))) return true;
+  terminal.tell("casfs: nothing was ordered, because it costs money");
+  if (!terminal.isInteractive) terminal.tell("hint: Add --yes to agree to the price");
+  return false;
+}
+
+async function order(planned: readonly Planned[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
+  const wait = flags.wait ?? false;
+  const results = await Promise.all(
+    planned.map(async ({ mount, request }) => {
+      const result = await withControl(mount, (api) => api.restore({ ...request, wait }, untilInterrupted()));
+      return { ...result, failed: result.failed.map((failure) => failureLine(mount, failure)) };
+    }),
+  );
+  const sum = (count: (result: (typeof results)[number]) => number) =>
+    results.reduce((total, result) => total + count(result), 0);
+  terminal.print(
+    wait
+      ? `${counted(
+          sum(({ landed }) => landed),
+          "file",
+        )} restored`
+      : `${counted(
+          sum(({ started }) => started),
+          "recall",
+        )} started`,
+  );
+  const failed = results.flatMap((result) => result.failed);
+  if (failed.length === 0) return;
+  terminal.tell(`casfs: ${counted(failed.length, "file")} not restored`);
+  for (const line of failed) terminal.tell(`  ${line}`);
+  terminal.exitCode = 1;
+}

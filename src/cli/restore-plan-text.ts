@@ -1,0 +1,39 @@
+/** What a restore would order, in words. Pure. */
+
+import type { RestorePlan } from "../app/control-api.js";
+import { formatDuration, formatSize } from "../lib/amount-text.js";
+import { counted } from "./terminal.js";
+
+export interface PlannedMount {
+  readonly plan: RestorePlan;
+}
+
+export function totalPrice(plans: readonly RestorePlan[]): number {
+  return plans.reduce((total, { price }) => total + price, 0);
+}
+
+/** One line for each mount's order, and one for what is here already. */
+export function planLines(plans: readonly RestorePlan[]): string[] {
+  const orders = plans.filter(({ files }) => files > 0).map(orderLine);
+  const here = plans.reduce((total, { cachedFiles, localFiles }) => total + cachedFiles + localFiles, 0);
+  if (orders.length === 0) return [`nothing to restore: ${counted(here, "file")} here already`];
+  return here === 0 ? orders : [...orders, `${counted(here, "file")} here already`];
+}
+
+function orderLine(plan: RestorePlan): string {
+  const running = plan.running === 0 ? "" : ` (${plan.running} of them already on the way)`;
+  const what = `${counted(plan.files, "file")}${running}, ${formatSize(plan.bytes)} to restore at tier ${plan.tier}`;
+  return `${what}: ${priceText(plan)}, ${readyText(plan)}`;
+}
+
+function priceText({ price, currency }: RestorePlan): string {
+  if (price === 0) return "free of charge";
+  // A price must never look like nothing.
+  return price < 0.01 ? `less than 0.01 ${currency}` : `about ${price.toFixed(2)} ${currency}`;
+}
+
+function readyText({ readyInMs }: RestorePlan): string {
+  if (readyInMs === null) return "ready soon, as the service is on this machine";
+  const { from, to } = readyInMs;
+  return from === to ? `ready in ${formatDuration(to)}` : `ready in ${formatDuration(from)} to ${formatDuration(to)}`;
+}

@@ -1,0 +1,115 @@
+/** A status report as lines for people: what is wrong first, then what is going on. Pure. */
+
+import type { RecallReport, StatusReport, UploadReport, VaultReport, WaitingReport } from "../app/control-api.js";
+import { formatDuration, formatSize } from "../lib/amount-text.js";
+import { counted } from "./terminal.js";
+
+/** `now`: milliseconds since 1970, to tell how long ago and how long yet. */
+export function statusLines(report: StatusReport, now: number): string[] {
+  return [
+    `${report.mountpoint}  process ${report.pid}, mounted ${ago(report.startedAt, now)}`,
+    ...problems(report, now).map((problem) => `  ! ${problem}`),
+    row("archives", serviceText(report)),
+    row("state", report.stateDirectory),
+    row("staged", stagedText(report)),
+    row("cache", cacheText(report)),
+    ...list("uploads", report.uploads, (upload) => uploadText(upload, now)),
+    ...list("recalls", report.recalls, (recall) => recallText(recall, report.service, now)),
+    ...list("waiting", report.waiting, (waiting) => waitingText(waiting, now)),
+    ...list("vaults", report.vaults, (vault) => vaultText(vault, now)),
+  ];
+}
+
+function row(title: string, text: string): string {
+  return `  ${title.padEnd(10)}${text}`;
+}
+
+/** Long lists are cut: `--json` has them all. */
+const listedMax = 20;
+
+function list<T>(title: string, items: readonly T[], text: (item: T) => string): string[] {
+  const shown = items.slice(0, listedMax).map((item, index) => row(index === 0 ? title : "", text(item)));
+  const hidden = items.length - shown.length;
+  return hidden === 0 ? shown : [...shown, row("", `and ${hidden} more`)];
+}
+
+function problems(report: StatusReport, now: number): string[] {
+  const { uploads, recalls, vaults, suspects, deletes } = report;
+  return [
+    ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
+    ...uploads.flatMap((upload) => uploadProblem(upload, now)),
+    ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),
+    ...vaults.filter(inventoryFailed).map(({ name, inventory }) => `${name}: its inventory failed: ${inventory}`),
+    ...(deletes.lastError === null ? [] : [`archives could not be deleted in the vault: ${deletes.lastError}`]),
+  ];
+}
+
+function uploadProblem({ path, attempts, lastError, nextAttemptAt }: UploadReport, now: number): string[] {
+  if (lastError === null) return [];
+  const again = nextAttemptAt === null ? "" : `; again in ${until(nextAttemptAt, now)}`;
+  return [`${path}: its upload failed (${counted(attempts, "attempt")}): ${lastError}${again}`];
+}
+
+function serviceText({ service: { endpoint, dataDirectory } }: StatusReport): string {
+  return dataDirectory === null ? endpoint : `on this machine only, in ${dataDirectory}`;
+}
+
+function stagedText({ staged, deletes }: StatusReport): string {
+  const files = staged.files === 0 ? "nothing" : `${counted(staged.files, "file")}, ${formatSize(staged.bytes)}`;
+  const deleting = deletes.pending === 0 ? "" : `; ${counted(deletes.pending, "archive")} to delete`;
+  return `${files} waiting to be archived${deleting}`;
+}
+
+function cacheText({ cache: { files, bytes, limitBytes, pinned } }: StatusReport): string {
+  const kept = pinned === 0 ? "" : `, ${pinned} pinned`;
+  return `${counted(files, "file")}, ${formatSize(bytes)} of ${formatSize(limitBytes)}${kept}`;
+}
+
+function uploadText(upload: UploadReport, now: number): string {
+  const { path, state, sizeBytes, sentBytes, parts, partsSent, nextAttemptAt } = upload;
+  const sent = sentBytes > 0 ? `${percent(sentBytes, sizeBytes)} of ${formatSize(sizeBytes)}` : formatSize(sizeBytes);
+  const inParts = parts > 1 ? `, ${partsSent} of ${parts} parts` : "";
+  const next = nextAttemptAt === null ? "" : `, in ${until(nextAttemptAt, now)}`;
+  return `${path}  ${sent}${inParts}, ${state}${next}`;
+}
+
+function recallText(recall: RecallReport, service: StatusReport["service"], now: number): string {
+  const { path, tier, state, sizeBytes, landedBytes, expectedAt } = recall;
+  const landed = landedBytes > 0 ? `${percent(landedBytes, sizeBytes)} of ` : "";
+  // What is expected is what the real service publishes; a local one takes as long as it was told to.
+  const isKnown = expectedAt !== null && landedBytes === 0 && !service.local;
+  const ready = isKnown ? `, ready in about ${until(expectedAt, now)}` : "";
+  return `${path}  ${landed}${formatSize(sizeBytes)}, ${tier}, ${state}${ready}`;
+}
+
+function waitingText({ pid, command, path, since }: WaitingReport, now: number): string {
+  return `process ${pid} (${shortened(command)}) waits for ${path} since ${formatDuration(now - Date.parse(since))}`;
+}
+
+function vaultText(vault: VaultReport, now: number): string {
+  const taken = vault.inventoryAt === null ? "" : `, inventory of ${ago(vault.inventoryAt, now)}`;
+  const running = vault.inventory === "running" ? ", a new inventory is on its way" : "";
+  const hidden = vault.visible ? "" : ", not shown before its first inventory is complete";
+  return `${vault.name}${taken}${running}${hidden}`;
+}
+
+function inventoryFailed({ inventory }: VaultReport): boolean {
+  return !["none", "running", "merged"].includes(inventory);
+}
+
+/** Command lines can be very long. */
+function shortened(text: string): string {
+  return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
+}
+
+function percent(part: number, whole: number): string {
+  return whole === 0 ? "100%" : `${Math.floor((part / whole) * 100)}%`;
+}
+
+function ago(time: string, now: number): string {
+  return `${formatDuration(now - Date.parse(time))} ago`;
+}
+
+function until(time: string, now: number): string {
+  return formatDuration(Date.parse(time) - now);
+}

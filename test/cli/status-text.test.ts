@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import type { RecallReport, StatusReport, UploadReport } from "../../src/app/control-api.js";
+import { statusLines } from "../../src/cli/status-text.js";
+
+const now = Date.parse("2026-01-01T12:00:00Z");
+
+const quiet: StatusReport = {
+  mountpoint: "/mnt/cold",
+  pid: 42,
+  stateDirectory: "/var/lib/casfs",
+  service: { endpoint: "http://cas.example", local: false, dataDirectory: null },
+  startedAt: "2026-01-01T11:00:00Z",
+  staged: { files: 0, bytes: 0 },
+  uploads: [],
+  recalls: [],
+  waiting: [],
+  cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
+  vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z" }],
+  deletes: { pending: 0, lastError: null },
+  suspects: [],
+};
+
+const upload: UploadReport = {
+  path: "photos/big.raw",
+  state: "sending",
+  sizeBytes: 208 * 2 ** 20,
+  sentBytes: 52 * 2 ** 20,
+  parts: 13,
+  partsSent: 3,
+  attempts: 1,
+  lastError: null,
+  nextAttemptAt: null,
+};
+
+const recall: RecallReport = {
+  path: "photos/old.raw",
+  archiveId: "abc",
+  jobId: "job",
+  tier: "standard",
+  state: "retrieving",
+  sizeBytes: 2 ** 20,
+  landedBytes: 0,
+  startedAt: "2026-01-01T11:00:00Z",
+  expectedAt: "2026-01-01T15:30:00Z",
+};
+
+test("a quiet mount is told in a few lines", () => {
+  expect(statusLines(quiet, now)).toEqual([
+    "/mnt/cold  process 42, mounted 1h ago",
+    "  archives  http://cas.example",
+    "  state     /var/lib/casfs",
+    "  staged    nothing waiting to be archived",
+    "  cache     2 files, 1MiB of 10GiB, 1 pinned",
+    "  vaults    photos, inventory of 3h ago",
+  ]);
+});
+
+describe("problems stand before everything else", () => {
+  test.each<[string, Partial<StatusReport>]>([
+    [
+      "photos/big.raw: its upload failed (2 attempts): connection reset; again in 30s",
+      { uploads: [{ ...upload, attempts: 2, lastError: "connection reset", nextAttemptAt: "2026-01-01T12:00:30Z" }] },
+    ],
+    ["photos/a: interrupted", { suspects: [{ path: "photos/a", reason: "interrupted" }] }],
+    [
+      "photos: its inventory failed: no permission",
+      { vaults: [{ name: "photos", visible: false, inventory: "no permission", inventoryAt: null }] },
+    ],
+    ["archives could not be deleted in the vault: busy", { deletes: { pending: 1, lastError: "busy" } }],
+  ])("%s", (problem, part) => {
+    expect(statusLines({ ...quiet, ...part }, now)[1]).toBe(`  ! ${problem}`);
+  });
+});
+
+test("an upload shows how far it is", () => {
+  expect(statusLines({ ...quiet, uploads: [upload] }, now)).toContain(
+    "  uploads   photos/big.raw  25% of 208MiB, 3 of 13 parts, sending",
+  );
+});
+
+test("a recall shows when it is expected, and who waits for it since when", () => {
+  const waiting = { pid: 7, command: "cat old.raw", path: "photos/old.raw", since: "2026-01-01T11:58:00Z" };
+  const lines = statusLines({ ...quiet, recalls: [recall], waiting: [waiting] }, now);
+  expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving, ready in about 3h30m");
+  expect(lines).toContain("  waiting   process 7 (cat old.raw) waits for photos/old.raw since 2m");
+});
+
+test("a local service takes as long as it was told to, so nothing is expected of it", () => {
+  const service = { endpoint: "http://127.0.0.1:1", local: true, dataDirectory: "/data" };
+  const lines = statusLines({ ...quiet, service, recalls: [recall] }, now);
+  expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving");
+  expect(lines).toContain("  archives  on this machine only, in /data");
+});
+
+test("long lists are cut and say by how much", () => {
+  const uploads = Array.from({ length: 25 }, (_, index) => ({ ...upload, path: `photos/${index}` }));
+  const lines = statusLines({ ...quiet, uploads }, now);
+  expect(lines).toContain("            and 5 more");
+  expect(lines.some((line) => line.includes("photos/20"))).toBe(false);
+});
