@@ -1,0 +1,64 @@
+/** Programs that the benchmark runs: short ones to their end, servers in the background. */
+
+import { spawn, spawnSync } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Runs a program to its end. @returns how long it took, in milliseconds. @throws Error with its output if it fails. */
+export function timed(program: string, args: readonly string[]): number {
+  const started = process.hrtime.bigint();
+  const result = spawnSync(program, args, {
+    stdio: ["ignore", "ignore", "pipe"],
+    encoding: "utf8",
+    env: { ...process.env, LC_ALL: "C" },
+  });
+  const elapsedMs = Number(process.hrtime.bigint() - started) / 1e6;
+  if (result.error !== undefined) throw result.error;
+  if (result.status !== 0)
+    throw new Error(`${program} ${args.join(" ")} ended with ${result.status}: ${result.stderr}`);
+  return elapsedMs;
+}
+
+/** As `timed`, for what is not measured. */
+export function run(program: string, ...args: readonly string[]): void {
+  timed(program, args);
+}
+
+/** A program in the background, with what it has written so far. */
+export interface Background {
+  readonly program: string;
+  output(): string;
+  hasEnded(): boolean;
+  kill(): void;
+}
+
+/** Its output goes to the file `log`: nobody empties a pipe while the benchmark waits for another program. */
+export function background(program: string, args: readonly string[], log: string): Background {
+  const output = openSync(log, "w");
+  const child = spawn(program, args, { stdio: ["ignore", output, output] });
+  closeSync(output);
+  let ended = false;
+  const end = () => {
+    ended = true;
+  };
+  child.once("error", end);
+  child.once("exit", end);
+  return {
+    program,
+    output: () => readFileSync(log, "utf8"),
+    hasEnded: () => ended,
+    kill: () => child.kill("SIGKILL"),
+  };
+}
+
+/** Asks `condition` until it is true. @throws Error when that takes longer than `withinMs`. */
+export async function until(
+  condition: () => boolean,
+  { withinMs, what }: { readonly withinMs: number; readonly what: () => string },
+): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`Waited ${withinMs} ms in vain: ${what()}`);
+    await sleep(5);
+  }
+}

@@ -1,0 +1,19 @@
+/** The state of the machine before a measurement, and what it is. */
+
+import { cpus, release } from "node:os";
+import { join } from "node:path";
+import { run } from "./command.js";
+import type { Bench } from "./row.js";
+
+/** Twice the largest file (once above and once below the mount), and some. */
+const touchedMebibytes = 2662;
+
+/** Nothing of an earlier round is still written back, and the page cache finds memory that the host has given. */
+export function settleMachine(bench: Bench): void {
+  run("sync");
+  run(join(bench.tools, "touch-memory"), String(touchedMebibytes));
+}
+
+export function describeMachine() {
+  return { cpu: `${cpus().length} x ${cpus()[0]?.model ?? "unknown"}`, kernel: release(), node: process.versions.node };
+}

@@ -1,0 +1,93 @@
+/**
+ * `npm run bench -- [--quick] [--row NAME]... [--subject NAME]`: casfs beside C programs that do the same on this machine.
+ *
+ * Prints a table and writes `bench/latest.json`. The ratios count; absolute figures depend on the machine. Exits with
+ * 0 whether or not the targets are reached: speed never gates a change.
+ */
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { describeMachine } from "./machine.js";
+import { type Bench, measure, type Row, type RowResult } from "./row.js";
+import { creatingRow } from "./rows/creating.js";
+import { listingRows } from "./rows/listing.js";
+import { readingRow, writingRow } from "./rows/sequential.js";
+import { closeAll, type SubjectName, subjectNamed, subjectNames } from "./subject.js";
+import { resultTable } from "./table.js";
+
+const rows: readonly Row[] = [
+  creatingRow,
+  ...listingRows(10_000, { slow: false }),
+  ...listingRows(100_000, { slow: true }),
+  writingRow,
+  readingRow,
+];
+
+const tools = resolve(".cache/bench");
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      row: { type: "string", multiple: true, default: [] },
+      /** What is measured in the place of casfs; to try the benchmark itself. */
+      subject: { type: "string", default: "casfs" },
+    },
+  });
+  const chosen = chosenRows(values);
+  const subject = subjectNames.find((name) => name === values.subject);
+  if (subject === undefined)
+    throw new Error(`There is no subject ${values.subject}; there are ${subjectNames.join(", ")}`);
+  const place = mkdtempSync(join(tools, "run-"));
+  try {
+    const results = await measureAll(chosen, subject, place);
+    console.log(`\n${resultTable(results)}`);
+    if (subject === "casfs") writeFileSync("bench/latest.json", report(results));
+  } finally {
+    await closeAll();
+    rmSync(place, { recursive: true, force: true });
+  }
+}
+
+function chosenRows({ quick, row: names }: { readonly quick: boolean; readonly row: readonly string[] }): Row[] {
+  const unknown = names.find((name) => !rows.some((row) => row.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`There is no row ${unknown}; the rows are ${rows.map(({ name }) => name).join(", ")}`);
+  }
+  if (names.length > 0) return rows.filter(({ name }) => names.includes(name));
+  return rows.filter(({ slow }) => !quick || slow !== true);
+}
+
+async function measureAll(chosen: readonly Row[], subject: SubjectName, place: string): Promise<RowResult[]> {
+  let places = 0;
+  const bench: Bench = {
+    tools,
+    place: (name) => {
+      places += 1;
+      const directory = join(place, `${places}-${name}`);
+      mkdirSync(directory);
+      return directory;
+    },
+  };
+  const results: RowResult[] = [];
+  for (const row of chosen) {
+    console.log(`bench: ${row.work}, ${subject} and ${row.reference}, ${row.rounds} rounds each`);
+    const reference = subjectNamed(row.reference, { tools });
+    results.push(await measure(row, subjectNamed(subject, { tools }), reference, bench));
+  }
+  return results;
+}
+
+function report(results: readonly RowResult[]): string {
+  const measuredAt = new Date().toISOString();
+  return `${JSON.stringify({ measuredAt, machine: describeMachine(), results }, null, 2)}\n`;
+}
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void closeAll().finally(() => process.exit(130)));
+}
+await main().catch((error: unknown) => {
+  console.error(`bench: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+});

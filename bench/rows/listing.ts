@@ -1,0 +1,46 @@
+/** Listing a directory of many small files on a fresh mount: nothing of it is in the kernel's caches yet. */
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { run, timed } from "../command.js";
+import { type Bench, onFreshMount, type Row } from "../row.js";
+import type { Subject } from "../subject.js";
+
+const commands = {
+  "ls -l": (directory: string) => timed("ls", ["-l", directory]),
+  find: (directory: string) => timed("find", [directory, "-type", "f"]),
+  "find -size": (directory: string) => timed("find", [directory, "-size", "+5"]),
+};
+
+export function listingRows(fileCount: number, { slow }: { readonly slow: boolean }): Row[] {
+  return Object.entries(commands).map(([command, list]) => ({
+    name: `${command.replaceAll(/[^a-z]+/g, "-")}-${fileCount}`,
+    work: `${command} of ${fileCount.toLocaleString("en")} files`,
+    reference: "passthrough_ll" as const,
+    rounds: 5,
+    target: { kind: "time" as const, atMost: 1 },
+    slow,
+    prepare: async (subject, bench) => {
+      const place = await tree(subject, bench, fileCount);
+      return { round: () => onFreshMount(subject, place, ({ root }) => list(join(root, "files"))) };
+    },
+  }));
+}
+
+const trees = new WeakMap<Bench, Map<string, string>>();
+
+/** The place of a subject with the files in it; made once, since listing does not change it. */
+async function tree(subject: Subject, bench: Bench, fileCount: number): Promise<string> {
+  const known = trees.get(bench) ?? new Map<string, string>();
+  trees.set(bench, known);
+  const name = `${subject.name}-listing-${fileCount}`;
+  const place = known.get(name) ?? bench.place(name);
+  if (!known.has(name)) {
+    await onFreshMount(subject, place, ({ root }) => {
+      mkdirSync(join(root, "files"));
+      run(join(bench.tools, "create-files"), join(root, "files"), String(fileCount), "4096");
+    });
+    known.set(name, place);
+  }
+  return place;
+}
