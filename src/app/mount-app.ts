@@ -12,13 +12,13 @@ import type { MountConfig } from "../config/config.js";
 import { describeError, UsageError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { InodeNumber, VaultName } from "../domain/ids.js";
+import { rootIno } from "../domain/ids.js";
 import { seconds } from "../domain/time.js";
 import type { FuseDriver, FuseSession } from "../fuse/driver.js";
 import { kernelDriver } from "../fuse/kernel/kernel-driver.js";
 import { FileSystemOperations } from "../fuse/operations.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import { FileSystem } from "../vfs/filesystem.js";
-import { rootIno } from "../vfs/namespace.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
 import { commitEffects } from "./commit-effects.js";
 import { serveControl } from "./control-server.js";
@@ -192,7 +192,6 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     commit: config.commit,
     settleMs: config.settle,
     vaultTimeoutMs,
-    vault: config.vault ?? null,
   };
 }
 

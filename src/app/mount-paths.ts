@@ -3,9 +3,9 @@
 import type { Catalog } from "../catalog/catalog.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
+import { rootIno } from "../domain/ids.js";
 import { isDirectory, isRegular } from "../vfs/attributes.js";
 import type { InodeRecord } from "../vfs/catalog-port.js";
-import { rootIno } from "../vfs/namespace.js";
 import type { MountPath } from "./control-api.js";
 
 export interface NamedFile {

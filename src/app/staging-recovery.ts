@@ -52,7 +52,8 @@ async function recoverContent(parts: StagingRecoveryParts, content: StoredConten
   warn(parts, `The staged bytes of ${path} are kept and not uploaded: ${why}`);
 }
 
-// Bytes that are fewer than FLUSH has promised, or that a power loss may have taken, are not sent in the place of good ones.
+// Bytes that are fewer than FLUSH has promised, or that a power loss may have taken, are not sent in the place of good
+// ones. Nor are more: a shell closes a copy of the descriptor before its command writes, and the command was cut off.
 async function sealInterrupted(
   parts: StagingRecoveryParts,
   content: StoredContent,
@@ -60,7 +61,7 @@ async function sealInterrupted(
   lostByPower: boolean,
 ): Promise<void> {
   const { catalog } = parts;
-  const isPromised = content.flushed && !lostByPower && sizeBytes >= content.sizeBytes && sizeBytes > 0;
+  const isPromised = content.flushed && !lostByPower && sizeBytes === content.sizeBytes && sizeBytes > 0;
   await catalog.mutate(() => {
     catalog.updateInode(content.ino, { sizeBytes });
     catalog.updateContent(content.id, { phase: "sealed", sizeBytes, interrupted: !isPromised });

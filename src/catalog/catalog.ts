@@ -6,7 +6,7 @@
  */
 
 import { existsSync } from "node:fs";
-import type { ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
+import { type ArchiveKey, type ContentId, type InodeNumber, rootIno, type VaultName } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
@@ -65,8 +65,6 @@ export interface CatalogOptions {
   readonly clock: Clock;
   readonly treeDefaults: TreeDefaults;
 }
-
-const rootIno = 1 as InodeNumber;
 
 export class Catalog implements CatalogPort {
   readonly vaultTable: VaultTable;

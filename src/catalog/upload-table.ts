@@ -9,6 +9,7 @@ import { invariant } from "../lib/invariant.js";
 import { formatDescription } from "../protocol/description.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import type { ArchivedContent, PendingUpload, UploadJournal, UploadProgress } from "../upload/ports.js";
+import { nextUploadState, type UploadEvent } from "../upload/upload-state.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
 import type { Database } from "./database.js";
 import type { VaultTable } from "./vault-table.js";
@@ -193,6 +194,7 @@ export class UploadTable implements UploadJournal {
         this.#abandon.run(upload.uploadId, this.#vaults.idOf(upload.vault));
         return;
       }
+      this.#advance(content, "did-initiate");
       this.#removeParts.run(content);
       this.#setStep.run(content, "parts", upload.uploadId, row.part_size_bytes, row.description, null);
       this.#resetAttempts.run(content);
@@ -215,14 +217,20 @@ export class UploadTable implements UploadJournal {
   }
 
   willComplete(content: ContentId, treeHash: TreeHashHex): Promise<void> {
-    return this.#database.mutate(() => void this.#setCompleting.run(treeHash, content));
+    return this.#database.mutate(() => {
+      // The file was deleted: the answer is still waited for, see `abandon`.
+      if (this.#find.get(content) === undefined) return;
+      this.#advance(content, "will-complete");
+      this.#setCompleting.run(treeHash, content);
+    });
   }
 
   didArchive(content: ContentId, archived: ArchivedContent): Promise<void> {
     return this.#database.mutate(() => {
-      this.#forget(content);
       const file = this.#file.get(content);
       if (file === undefined) return this.#events.unwanted(archived);
+      this.#advance(content, "did-archive");
+      this.#forget(content);
       // After a lost answer an inventory may have seen the archive first.
       const seen = this.#contents.archiveById(archived.vault, archived.archiveId)?.key;
       const key =
@@ -314,8 +322,14 @@ export class UploadTable implements UploadJournal {
       const phase = this.#contents.find(content)?.phase;
       if (phase === undefined) throw deleted(content);
       invariant(phase === "claimed", `content ${content} is claimed before ${step}`);
+      this.#advance(content, step === "sending" ? "will-send" : "will-initiate");
       this.#setStep.run(content, step, null, intent.partSizeBytes ?? null, intent.description, intent.treeHash ?? null);
     });
+  }
+
+  /** @throws Error for a step that cannot follow: the table of `upload-state.ts` is the law of this journal. */
+  #advance(content: ContentId, event: UploadEvent): void {
+    nextUploadState(this.#find.get(content)?.step ?? "sealed", event);
   }
 
   #removePredecessors(ino: InodeNumber, newest: ContentId): void {

@@ -10,6 +10,8 @@ export type JobId = string & { readonly __brand: "JobId" };
 export type UploadId = string & { readonly __brand: "UploadId" };
 /** Number of an inode in the catalog; minted once, never reused, below 2^53. */
 export type InodeNumber = number & { readonly __brand: "InodeNumber" };
+/** The root of every catalog, and the number that FUSE wants for the root of a mount. */
+export const rootIno = 1 as InodeNumber;
 /** Row of one content version of one file; minted once, never reused. */
 export type ContentId = number & { readonly __brand: "ContentId" };
 /** The catalog's number of one archive of one vault; minted once, never reused. Names its file in the cache. */

@@ -8,7 +8,7 @@
 import { constants } from "node:fs";
 import { describeError, FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
-import type { InodeNumber } from "../domain/ids.js";
+import { type InodeNumber, rootIno } from "../domain/ids.js";
 import { hours, type Milliseconds } from "../domain/time.js";
 import { type Attributes, typeDirectory } from "../vfs/attributes.js";
 import type { FileSystem, RequestedAttributes } from "../vfs/filesystem.js";
@@ -31,8 +31,6 @@ import type {
 const timeoutMs: Milliseconds = hours(1);
 const nameBytesMax = 255;
 const fallocKeepSize = 1;
-
-const kernelRoot = 1 as InodeNumber;
 
 export interface FileSystemOperationsOptions {
   readonly fileSystem: FileSystem;
@@ -261,11 +259,11 @@ export class FileSystemOperations implements FuseOperations {
   }
 
   #in(ino: InodeNumber): InodeNumber {
-    return ino === kernelRoot ? this.#root : ino;
+    return ino === rootIno ? this.#root : ino;
   }
 
   #out(ino: InodeNumber): InodeNumber {
-    return ino === this.#root ? kernelRoot : ino;
+    return ino === this.#root ? rootIno : ino;
   }
 
   #parentOf(directory: InodeNumber): InodeNumber {

@@ -5,7 +5,7 @@
 
 import { FileSystemError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
-import type { RetrievalTier } from "../protocol/service.js";
+import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ColdOpens } from "./cold-opens.js";
 import type { CachedContents, RecallRequests, UploadRequests } from "./ports.js";
@@ -147,6 +147,7 @@ function parseFlag(value: string): boolean {
 
 function parseTier(value: string): RetrievalTier {
   const tier = value.trim().toLowerCase();
-  if (tier === "expedited" || tier === "standard" || tier === "bulk") return tier;
-  throw new FileSystemError("invalid", `Use expedited, standard or bulk, not ${JSON.stringify(value)}`);
+  const known = retrievalTiers.find((one) => one === tier);
+  if (known !== undefined) return known;
+  throw new FileSystemError("invalid", `Use ${retrievalTiers.join(", ")}, not ${JSON.stringify(value)}`);
 }

@@ -9,6 +9,7 @@
 import { FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { InodeNumber, VaultName } from "../domain/ids.js";
+import { rootIno } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import type { CasService } from "../protocol/service.js";
 import { type Attributes, isDirectory, isRegular, permissionMask, typeRegular } from "./attributes.js";
@@ -17,7 +18,7 @@ import { type Caller, ColdOpens } from "./cold-opens.js";
 import { ExtendedAttributes } from "./extended-attributes.js";
 import { FileContents } from "./file-contents.js";
 import type { OpenIntent } from "./handle-table.js";
-import { Namespace, type Place, rootIno } from "./namespace.js";
+import { Namespace, type Place } from "./namespace.js";
 import type { CachedContents, LocalDisk, RecallRequests, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
 import { VaultDirectories } from "./vault-directories.js";

@@ -7,7 +7,7 @@
  */
 
 import { FileSystemError } from "../domain/errors.js";
-import type { ContentId, InodeNumber, VaultName } from "../domain/ids.js";
+import { type ContentId, type InodeNumber, rootIno, type VaultName } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { isDirectory, permissionMask, typeDirectory, typeSymlink } from "./attributes.js";
 import type { CatalogPort, InodeRecord, NewInode } from "./catalog-port.js";
@@ -23,7 +23,6 @@ export interface Place {
   readonly name: string;
 }
 
-export const rootIno = 1 as InodeNumber;
 const linksMax = 65_000;
 const targetBytesMax = 4095;
 const setgid = 0o2000;

@@ -1,6 +1,5 @@
 /** How the user wants the file system to behave; the defaults are in `config/`. */
 
-import type { VaultName } from "../domain/ids.js";
 import type { Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
 
@@ -22,6 +21,4 @@ export interface FileSystemSettings {
   readonly settleMs: Milliseconds;
   /** How long mkdir and rmdir of a vault wait for the service. */
   readonly vaultTimeoutMs: Milliseconds;
-  /** Show only this vault's content, as the root. */
-  readonly vault: VaultName | null;
 }

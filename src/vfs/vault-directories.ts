@@ -1,6 +1,6 @@
 /** mkdir and rmdir in the root of the mount: vaults are created and deleted in the service. */
 
-import { FileSystemError, ServiceError } from "../domain/errors.js";
+import { FileSystemError, isMissing, ServiceError } from "../domain/errors.js";
 import type { InodeNumber, VaultName } from "../domain/ids.js";
 import { type Clock, fileTime, type Milliseconds, ms } from "../domain/time.js";
 import { AbortScope } from "../lib/abort-scope.js";
@@ -70,7 +70,7 @@ export class VaultDirectories {
       await this.#service.describeVault(vault, { signal });
       return false;
     } catch (error) {
-      if (!(error instanceof ServiceError && error.fault === "missing")) throw error;
+      if (!isMissing(error)) throw error;
     }
     await this.#service.createVault(vault, { signal });
     return true;
@@ -105,7 +105,7 @@ export class VaultDirectories {
 }
 
 function refusedIsNotEmpty(error: unknown): void {
-  if (error instanceof ServiceError && error.fault === "missing") return;
+  if (isMissing(error)) return;
   if (error instanceof ServiceError && error.fault === "refused") {
     throw new FileSystemError("not-empty", `Cannot delete the vault: ${error.message}`, { cause: error });
   }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { MountPaths } from "../../src/app/mount-paths.js";
 import { UsageError } from "../../src/domain/errors.js";
-import { rootIno } from "../../src/vfs/namespace.js";
+import { rootIno } from "../../src/domain/ids.js";
 import { rewriting, TestVault, writing } from "../support/test-file-system.js";
 
 const stagedPath = (it: TestVault, path: string) => join(it.directory, "staging", String(it.record(path).content!.id));
@@ -32,6 +32,19 @@ test("a file that was closed, and whose RELEASE never came, is uploaded", async 
   await it.archiveAll();
   expect(it.archived()).toEqual(["whole"]);
   expect(it.warnings).toEqual([]);
+});
+
+test("a rewrite that was cut off after a shell had closed its copy of the descriptor does not replace the archive", async () => {
+  await using it = await TestVault.create();
+  await it.write("a", "the good version");
+  await it.archiveAll();
+  const handle = await it.open("a", rewriting);
+  await it.flush(handle);
+  await it.pwrite(handle, 0, Buffer.from("half of the n"));
+  await it.reopen();
+  expect(it.state("a")).toBe("interrupted");
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["the good version"]);
 });
 
 test("after a power loss staged bytes that were not synced are kept, shown as suspect, and not uploaded", async () => {

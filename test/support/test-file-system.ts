@@ -17,7 +17,7 @@ import { StagingDirectory } from "../../src/cache/staging-area.js";
 import { Catalog } from "../../src/catalog/catalog.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
-import { type InodeNumber, type VaultName, vaultName } from "../../src/domain/ids.js";
+import { type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
 import { fileTime, hours, seconds } from "../../src/domain/time.js";
 import type { CasService } from "../../src/protocol/service.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
@@ -32,7 +32,7 @@ import type { CatalogPort, InodeRecord } from "../../src/vfs/catalog-port.js";
 import type { Caller } from "../../src/vfs/cold-opens.js";
 import { FileSystem } from "../../src/vfs/filesystem.js";
 import type { OpenIntent } from "../../src/vfs/handle-table.js";
-import { type Place, rootIno } from "../../src/vfs/namespace.js";
+import type { Place } from "../../src/vfs/namespace.js";
 import type { StagingArea } from "../../src/vfs/ports.js";
 import type { FileSystemSettings } from "../../src/vfs/settings.js";
 import { FakeClock } from "./fake-clock.js";
@@ -54,7 +54,6 @@ const defaults: FileSystemSettings = {
   commit: "staged",
   settleMs: seconds(2),
   vaultTimeoutMs: seconds(10),
-  vault: null,
 };
 
 const treeDefaults = { fileMode: 0o644, directoryMode: 0o755, uid: 0, gid: 0 };

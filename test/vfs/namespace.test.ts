@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { vaultName } from "../../src/domain/ids.js";
-import { rootIno } from "../../src/vfs/namespace.js";
+import { rootIno, vaultName } from "../../src/domain/ids.js";
 import { caller, TestVault, vault } from "../support/test-file-system.js";
 
 const kind = (name: string) => ({ kind: name });
