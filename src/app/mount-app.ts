@@ -4,8 +4,8 @@
  * Everything started here is stopped here, in the opposite order, however the mount ends.
  */
 
-import { mkdir } from "node:fs/promises";
-import { DiskReserve } from "../cache/disk-reserve.js";
+import { constants } from "node:fs";
+import { access, mkdir } from "node:fs/promises";
 import type { Catalog } from "../catalog/catalog.js";
 import { StateOwner } from "../catalog/state-owner.js";
 import type { MountConfig } from "../config/config.js";
@@ -111,7 +111,6 @@ async function assemble(
     service: stack.service,
     clock: systemClock,
     observer,
-    disk: new DiskReserve(config.stateDirectory, { keepFreeBytes: config.keepFree }),
     settings: settingsOf(config),
     inventoryState: (vault) => inventoryState(storage.catalog, vault),
     onVaultFound: (vault) => watch.refresh(vault),
@@ -229,7 +228,12 @@ function rootOf(config: MountConfig, catalog: Catalog): InodeNumber {
 }
 
 async function makeStateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw new UsageError(`Cannot use state directory ${path}: ${describeError(error)}`, { cause: error });
-  });
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 });
+    await access(path, constants.W_OK);
+  } catch (error) {
+    throw new UsageError(`Cannot use state directory ${path}: ${describeError(error)}`, {
+      hint: "It holds catalog, staged files and cache, and must be writable; --state DIR takes another",
+    });
+  }
 }

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ContentCache } from "../cache/content-cache.js";
+import { DiskReserve } from "../cache/disk-reserve.js";
 import { HashPool } from "../cache/hash-pool.js";
 import { CacheLayout } from "../cache/layout.js";
 import { StagingDirectory } from "../cache/staging-area.js";
@@ -20,6 +21,7 @@ export interface MountStorage {
   readonly layout: CacheLayout;
   readonly cache: ContentCache;
   readonly staging: StagingDirectory;
+  readonly disk: DiskReserve;
   /** Tells whether the machine has been restarted since a byte was written. */
   readonly bootId: string;
 }
@@ -45,13 +47,17 @@ export async function openStorage(
     if (event.type === "content-evicted") kernel.placeChanged(catalog.contents.inodeOfArchive(event.archive));
     observer(event);
   };
+  const disk = new DiskReserve(config.stateDirectory, { keepFreeBytes: config.keepFree });
+  const freeBytes = async () => disk.freeBytes();
   const cache = await ContentCache.open(
-    { layout, index: catalog.cached, hashPool, clock: systemClock, observer: cacheObserver },
-    { maxBytes: config.cacheSize, keepFreeBytes: config.keepFree, recallKeepMs: config.recallKeep },
+    { layout, index: catalog.cached, hashPool, clock: systemClock, observer: cacheObserver, freeBytes },
+    // The reserve is already taken off what is free.
+    { maxBytes: config.cacheSize, keepFreeBytes: 0, recallKeepMs: config.recallKeep },
   );
+  disk.setEvictor((bytes) => cache.freeDisk(bytes));
   stopping.defer(() => cache.close());
   const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache });
-  return { catalog, layout, cache, staging, bootId };
+  return { catalog, layout, cache, staging, disk, bootId };
 }
 
 function openCatalog(config: MountConfig, binding: ServiceStack["binding"], bootId: string): Promise<Catalog> {

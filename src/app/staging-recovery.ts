@@ -43,13 +43,15 @@ async function recoverContent(parts: StagingRecoveryParts, content: StoredConten
     const isEmpty = (sizeBytes ?? 0) === 0 && content.sizeBytes === 0;
     return isEmpty ? emptyFile(parts, content) : sealInterrupted(parts, content, sizeBytes ?? 0, lostByPower);
   }
-  if (sizeBytes === content.sizeBytes && !lostByPower) return;
-  if (content.interrupted) return;
-  await catalog.mutate(() => catalog.updateContent(content.id, { interrupted: true }));
-  const why =
-    sizeBytes === content.sizeBytes ? "the machine restarted before they were on the disk" : "its size is wrong";
+  const isWhole = sizeBytes === content.sizeBytes;
+  if (content.interrupted || (isWhole && !lostByPower)) return;
   const path = catalog.pathInVault(content.ino).join("/");
-  warn(parts, `The staged bytes of ${path} are kept and not uploaded: ${why}`);
+  if (!isWhole) return keepAside(parts, content, sizeBytes ?? 0, `Not all staged bytes of ${path} are there`);
+  await catalog.mutate(() => catalog.updateContent(content.id, { interrupted: true }));
+  warn(
+    parts,
+    `The staged bytes of ${path} are kept and not uploaded: the machine restarted before they were on the disk`,
+  );
 }
 
 // Bytes that are fewer than FLUSH has promised, or that a power loss may have taken, are not sent in the place of good
@@ -62,24 +64,39 @@ async function sealInterrupted(
 ): Promise<void> {
   const { catalog } = parts;
   const isPromised = content.flushed && !lostByPower && sizeBytes === content.sizeBytes && sizeBytes > 0;
+  if (!isPromised) {
+    const path = catalog.pathInVault(content.ino).join("/");
+    return keepAside(parts, content, sizeBytes, `${path} was being written when casfs ended`);
+  }
   await catalog.mutate(() => {
     catalog.updateInode(content.ino, { sizeBytes });
-    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, interrupted: !isPromised });
+    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, recovered: true });
   });
-  if (isPromised) return;
-  const path = catalog.pathInVault(content.ino).join("/");
-  warn(parts, `${path} was being written when casfs ended: it is kept as it is and not uploaded; write it again`);
+}
+
+// A file is what it was before; what was written of it gets a name of its own, for a person to judge.
+async function keepAside(
+  parts: StagingRecoveryParts,
+  content: StoredContent,
+  sizeBytes: number,
+  why: string,
+): Promise<void> {
+  const { catalog } = parts;
+  const kept = await catalog.mutate(() => {
+    if (sizeBytes === 0 && catalog.revert(content.id)) return "nothing of it is left, so it is what it was before";
+    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, interrupted: true });
+    const name = catalog.setAside(content.id);
+    if (name !== undefined) return `it is what it was before, and what was written is ${name}, not uploaded by itself`;
+    catalog.updateInode(content.ino, { sizeBytes });
+    return "it is kept as it is and not uploaded by itself";
+  });
+  warn(parts, `${why}: ${kept}`);
 }
 
 // Nothing was written. A truncation that was promised stays; a rewrite that only began is undone.
 async function emptyFile({ catalog }: StagingRecoveryParts, content: StoredContent): Promise<void> {
-  const former = catalog.contents.ofInode(content.ino).findLast((one) => one.id < content.id);
   await catalog.mutate(() => {
-    if (!content.flushed && former !== undefined) {
-      catalog.updateInode(content.ino, { sizeBytes: former.sizeBytes, content: former.id });
-      catalog.removeContent(content.id);
-      return;
-    }
+    if (!content.flushed && catalog.revert(content.id)) return;
     catalog.updateInode(content.ino, { sizeBytes: 0, content: null });
     for (const one of catalog.contentsOf(content.ino)) catalog.removeContent(one.id);
   });

@@ -101,6 +101,11 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     };
   }
 
+  /** Evicts the least recently used copies that may go, until about `bytes` are free; fewer when there are no more. */
+  async freeDisk(bytes: number): Promise<void> {
+    await this.#room.run("room", () => this.#evictAll(this.#chooseEvictions(bytes).keys));
+  }
+
   has(archive: ArchiveKey): boolean {
     return this.#residents.has(archive);
   }

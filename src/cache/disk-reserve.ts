@@ -23,6 +23,7 @@ export class DiskReserve {
   readonly #directory: string;
   readonly #keepFreeBytes: number;
   #allowanceBytes = 0;
+  #evict: (bytes: number) => Promise<void> = async () => {};
 
   /** @param keepFreeBytes Wanted reserve; less on a disk of which it would be more than a sixteenth. */
   constructor(directory: string, { keepFreeBytes }: { readonly keepFreeBytes: number }) {
@@ -30,17 +31,31 @@ export class DiskReserve {
     this.#keepFreeBytes = keepFreeBytes;
   }
 
-  /** @throws FileSystemError "no-space" when writing `bytes` more would touch the reserve. */
-  take(bytes: number): void {
+  /** @returns false when writing `bytes` more would touch the reserve. */
+  take(bytes: number): boolean {
     this.#allowanceBytes -= bytes;
-    if (this.#allowanceBytes >= 0) return;
+    if (this.#allowanceBytes >= 0) return true;
+    const freeBytes = this.freeBytes();
+    this.#allowanceBytes = Math.max(0, Math.min((freeBytes - bytes) / 2, stepBytesMax));
+    return freeBytes >= bytes;
+  }
+
+  /** @throws FileSystemError "no-space" when all that may be evicted is not enough. */
+  async reclaim(bytes: number): Promise<void> {
+    await this.#evict(Math.max(bytes, stepBytesMax) - this.freeBytes());
+    if (this.take(bytes)) return;
+    throw new FileSystemError("no-space", `Cannot stage ${bytes} bytes: the disk of ${this.#directory} is full`);
+  }
+
+  /** Bytes that may still be written, the reserve not counted. */
+  freeBytes(): number {
     const { blockSizeBytes, blocksFree } = this.space();
-    const freeBytes = blocksFree * blockSizeBytes;
-    if (freeBytes < bytes) {
-      this.#allowanceBytes = 0;
-      throw new FileSystemError("no-space", `Cannot stage ${bytes} bytes: the disk of ${this.#directory} is full`);
-    }
-    this.#allowanceBytes = Math.min((freeBytes - bytes) / 2, stepBytesMax);
+    return blockSizeBytes * blocksFree;
+  }
+
+  /** Tells how cached copies are evicted; until then nothing can be. */
+  setEvictor(evict: (bytes: number) => Promise<void>): void {
+    this.#evict = evict;
   }
 
   /** The disk as writers may use it. */

@@ -31,6 +31,7 @@ import { type Binding, MetaTable } from "./meta-table.js";
 import { NumberMint } from "./number-mint.js";
 import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
+import { freeSuffixedName } from "./suffixed-name.js";
 import { TombstoneTable } from "./tombstone-table.js";
 import { TreeBuilder, type TreeDefaults } from "./tree-builder.js";
 import { UploadTable } from "./upload-table.js";
@@ -134,7 +135,8 @@ export class Catalog implements CatalogPort {
         removeSuperseded: (content) => this.removeContent(content),
         archived: (content, archive, sizeBytes) => {
           const ino = this.contents.find(content)!.ino;
-          this.#passOn(content, null);
+          // For a recovered content nothing is deleted.
+          if (this.contents.find(content)?.recovered !== true) this.#passOn(content, null);
           // With the archive, or a crash before the rename into the cache would make a local file cold.
           const now = this.#clock.now();
           const copy = { sizeBytes, lastUsedAt: now, landedAt: now, pinned: false, readSinceLanding: true };
@@ -150,6 +152,7 @@ export class Catalog implements CatalogPort {
       contents: this.contents,
       tombstones: this.#tombstones,
       uploads: this.uploads,
+      bury: (vault, archive) => this.#bury(vault, archive, null),
       writerId,
       tree: new TreeBuilder(this.#inodes, options.treeDefaults, (parent, name) =>
         this.#tell((listener) => listener.nameAppeared(parent, name)),
@@ -281,6 +284,37 @@ export class Catalog implements CatalogPort {
     return this.contents.insert(ino, options);
   }
 
+  /**
+   * Inside `mutate`: the newest content of a file gets a name of its own, `NAME (interrupted)`, and the file is what it
+   * was before.
+   *
+   * @returns the name; undefined when there is nothing before it, or no name, and nothing was changed.
+   */
+  setAside(content: ContentId): string | undefined {
+    const former = this.#formerOf(content);
+    const stored = this.contents.find(content);
+    const place = stored && this.#inodes.placeOf(stored.ino);
+    if (former === undefined || stored === undefined || place === undefined) return undefined;
+    const { vault, mode, uid, gid, mtime: time } = this.#inodes.find(stored.ino)!;
+    const { sizeBytes } = stored;
+    const beside = this.#inodes.insert({ vault, mode, uid, gid, time, sizeBytes, nlink: 1 }, this.#fileIds.next());
+    const isTaken = (name: string) => this.#inodes.lookup(place.parent, name) !== undefined;
+    const name = freeSuffixedName(place.name, interruptedSuffixes(), isTaken);
+    this.#inodes.insertEntry(place.parent, name, beside);
+    this.contents.moveTo(content, beside);
+    this.#inodes.update(stored.ino, { content: former.id, sizeBytes: former.sizeBytes });
+    return name;
+  }
+
+  /** Inside `mutate`: as `setAside` for a content without bytes, which simply goes. @returns whether it did. */
+  revert(content: ContentId): boolean {
+    const former = this.#formerOf(content);
+    if (former === undefined) return false;
+    this.#inodes.update(former.ino, { content: former.id, sizeBytes: former.sizeBytes });
+    this.removeContent(content);
+    return true;
+  }
+
   updateContent(content: ContentId, changes: ContentChanges): void {
     this.contents.update(content, changes);
   }
@@ -369,6 +403,13 @@ export class Catalog implements CatalogPort {
     );
   }
 
+  // What a file had before its newest content.
+  #formerOf(content: ContentId): StoredContent | undefined {
+    const stored = this.contents.find(content);
+    if (stored === undefined || this.#inodes.find(stored.ino)?.content?.id !== content) return undefined;
+    return this.contents.ofInode(stored.ino).findLast((one) => one.id < content);
+  }
+
   #unarchivedSuccessor(content: StoredContent): ContentId | null {
     const newest = this.#inodes.find(content.ino)?.content;
     return newest && newest.id !== content.id && newest.phase !== "archived" ? newest.id : null;
@@ -404,6 +445,11 @@ export class Catalog implements CatalogPort {
       if (this.#listener !== undefined) call(this.#listener);
     });
   }
+}
+
+function* interruptedSuffixes(): Generator<string> {
+  yield "interrupted";
+  for (let attempt = 2; ; attempt += 1) yield `interrupted ${attempt}`;
 }
 
 function deleteJournal(

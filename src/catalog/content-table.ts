@@ -20,6 +20,7 @@ interface ContentRow {
   readonly size_bytes: number;
   readonly flushed: number;
   readonly interrupted: number;
+  readonly recovered: number;
   readonly durable: number;
   readonly boot_id: string;
   readonly due_at_ms: number;
@@ -41,6 +42,7 @@ export interface StoredContent extends ContentRecord {
   readonly ino: InodeNumber;
   readonly sizeBytes: ByteCount;
   readonly flushed: boolean;
+  readonly recovered: boolean;
   readonly durable: boolean;
   readonly bootId: string;
   readonly dueAt: Instant;
@@ -76,6 +78,8 @@ export class ContentTable {
   readonly #insertArchived: BetterSqlite3.Statement<[number, number, number, number, string, number]>;
   readonly #update: PartialUpdate;
   readonly #setArchived: BetterSqlite3.Statement<[number, number]>;
+  readonly #twin: BetterSqlite3.Statement<[number, string, number, number, string], number>;
+  readonly #moveTo: BetterSqlite3.Statement<[number, number]>;
   readonly #setDurable: BetterSqlite3.Statement<[number]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #setInodeContent: BetterSqlite3.Statement<[number, number]>;
@@ -113,6 +117,13 @@ export class ContentTable {
     this.#setArchived = sql.prepare(
       "UPDATE content SET phase = 'archived', interrupted = 0, archive_key = ? WHERE id = ?",
     );
+    this.#twin = sql
+      .prepare<[number, string, number, number, string], number>(
+        `SELECT 1 FROM archive a JOIN content c ON c.archive_key = a.key
+         WHERE a.vault_id = ? AND a.file_id = ? AND a.version = ? AND a.size_bytes = ? AND a.tree_hash = ?`,
+      )
+      .pluck();
+    this.#moveTo = sql.prepare("UPDATE content SET ino = ?, version = 1 WHERE id = ?");
     this.#setDurable = sql.prepare("UPDATE content SET durable = 1 WHERE id = ?");
     this.#remove = sql.prepare("DELETE FROM content WHERE id = ?");
     this.#setInodeContent = sql.prepare("UPDATE inode SET content_id = ? WHERE ino = ?");
@@ -200,10 +211,17 @@ export class ContentTable {
     set("size_bytes", changes.sizeBytes);
     set("flushed", flag(changes.flushed));
     set("interrupted", flag(changes.interrupted));
+    set("recovered", flag(changes.recovered));
     set("due_at_ms", changes.dueAt);
     // Written again: what was on the disk is not what it has now.
     set("durable", changes.phase === "writing" ? 0 : flag(changes.durable));
     invariant(this.#update.run(content, columns, values), `content ${content} exists`);
+  }
+
+  /** The content becomes that of another file, its first. */
+  moveTo(content: ContentId, ino: InodeNumber): void {
+    this.#moveTo.run(ino, content);
+    this.#setInodeContent.run(content, ino);
   }
 
   setDurable(content: ContentId): void {
@@ -256,6 +274,12 @@ export class ContentTable {
   }
 
   /** Whether a file has bytes that are not archived. Looks at all of those: not for every row of an inventory. */
+  /** Whether this very version of a file is archived under another id: same bytes, so one of the two is a twin. */
+  hasTwin(vault: VaultName, twin: { fileId: string; version: number; sizeBytes: number; treeHash: string }): boolean {
+    const { fileId, version, sizeBytes, treeHash } = twin;
+    return this.#twin.get(this.#vaults.idOf(vault), fileId, version, sizeBytes, treeHash) !== undefined;
+  }
+
   isStaged(fileId: string): boolean {
     return this.#stagedFile.get(fileId) !== undefined;
   }
@@ -295,6 +319,7 @@ function toStored(row: ContentRow): StoredContent {
     interrupted: row.interrupted === 1,
     sizeBytes: byteCount(row.size_bytes),
     flushed: row.flushed === 1,
+    recovered: row.recovered === 1,
     durable: row.durable === 1,
     bootId: row.boot_id,
     dueAt: row.due_at_ms as Instant,

@@ -137,6 +137,7 @@ export class Database {
     const turn = this.#turn;
     if (turn === undefined) return;
     this.#turn = undefined;
+    if (!this.sql.open) return turn.reject(new Error("The catalog was closed before the commit"));
     const callbacks = this.#afterCommit.splice(0);
     try {
       this.#commit.run();

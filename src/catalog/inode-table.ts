@@ -151,6 +151,11 @@ export class InodeTable {
     }
   }
 
+  /** The first name of an inode and its directory. */
+  placeOf(ino: InodeNumber): { readonly parent: InodeNumber; readonly name: string } | undefined {
+    return this.#anyName.get(ino) as { readonly parent: InodeNumber; readonly name: string } | undefined;
+  }
+
   orphans(): InodeNumber[] {
     return this.#orphans.all() as InodeNumber[];
   }

@@ -39,12 +39,13 @@ export class InventoryTable implements InventoryCatalog {
   readonly #contents: ContentTable;
   readonly #tombstones: TombstoneTable;
   readonly #uploads: Pick<UploadTable, "isUnanswered">;
+  readonly #bury: (vault: VaultName, archive: ArchiveId) => void;
   readonly #tree: TreeBuilder;
   readonly #writerId: string;
   readonly #insert: BetterSqlite3.Statement<
     [number, string, string, number, number, string, string | null, number | null]
   >;
-  readonly #after: BetterSqlite3.Statement<[number, string, number], InventoryRow>;
+  readonly #before: BetterSqlite3.Statement<[number, number, number, string, number], InventoryRow>;
   readonly #newerVersion: BetterSqlite3.Statement<[number, string, number], number>;
   readonly #clear: BetterSqlite3.Statement<[number]>;
   readonly #count: BetterSqlite3.Statement<[number], number>;
@@ -57,6 +58,8 @@ export class InventoryTable implements InventoryCatalog {
     readonly contents: ContentTable;
     readonly tombstones: TombstoneTable;
     readonly uploads: Pick<UploadTable, "isUnanswered">;
+    /** Inside `mutate`: the archive is to be deleted. */
+    readonly bury: (vault: VaultName, archive: ArchiveId) => void;
     readonly tree: TreeBuilder;
     /** Of this state directory. */
     readonly writerId: string;
@@ -66,15 +69,15 @@ export class InventoryTable implements InventoryCatalog {
     this.#contents = options.contents;
     this.#tombstones = options.tombstones;
     this.#uploads = options.uploads;
+    this.#bury = options.bury;
     this.#tree = options.tree;
     this.#writerId = options.writerId;
     const { sql } = options.database;
     this.#insert = sql.prepare(`INSERT OR REPLACE INTO inventory_row
       (run_id, archive_id, description, created_at_ms, size_bytes, tree_hash, file_id, version)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`);
-    this.#after = sql.prepare(
-      "SELECT * FROM inventory_row WHERE run_id = ? AND archive_id > ? ORDER BY archive_id LIMIT ?",
-    );
+    this.#before = sql.prepare(`SELECT * FROM inventory_row WHERE run_id = ?
+      AND (created_at_ms < ? OR (created_at_ms = ? AND archive_id > ?)) ORDER BY created_at_ms DESC, archive_id LIMIT ?`);
     this.#newerVersion = sql
       .prepare<[number, string, number], number>(
         "SELECT 1 FROM inventory_row WHERE run_id = ? AND file_id = ? AND version > ? LIMIT 1",
@@ -142,15 +145,17 @@ export class InventoryTable implements InventoryCatalog {
     );
   }
 
+  // The newest first: of two archives that claim a name, the older one was overwritten or moved away.
   async #placeAll(vault: VaultName, run: number): Promise<void> {
-    for (let after = ""; ; ) {
-      const rows = this.#after.all(run, after, sliceRows);
+    for (let time = Number.MAX_SAFE_INTEGER, id = ""; ; ) {
+      const rows = this.#before.all(run, time, time, id, sliceRows);
       const last = rows.at(-1);
       if (last === undefined) return;
       await this.#database.mutate(() => {
         for (const row of rows) this.#place(vault, run, row);
       });
-      after = last.archive_id;
+      time = last.created_at_ms;
+      id = last.archive_id;
     }
   }
 
@@ -158,8 +163,8 @@ export class InventoryTable implements InventoryCatalog {
     const id = row.archive_id as ArchiveId;
     if (this.#contents.archiveById(vault, id) !== undefined || this.#tombstones.has(vault, id)) return;
     const parsed = parseDescription(row.description);
-    const isKnown =
-      row.file_id !== null && (this.#isKnownFile(vault, row.file_id, parsed) || this.#isForsaken(vault, row));
+    const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
+    if (this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) return this.#bury(vault, id);
     const key = this.#contents.insertArchive({
       vault,
       id,
@@ -187,10 +192,16 @@ export class InventoryTable implements InventoryCatalog {
     return parsed.kind === "casfs" && parsed.writer === this.#writerId && this.#contents.isStaged(fileId);
   }
 
-  // Deleted while the service was making its archive: the answer, or fsck, takes care of it.
+  // The journal knows of an upload of this version whose answer never came: its file was deleted, or it was sent again.
   #isForsaken(vault: VaultName, row: InventoryRow): boolean {
     if (row.file_id === null || row.version === null) return false;
     return this.#uploads.isUnanswered(vault, row.file_id, row.version);
+  }
+
+  #isTwin(vault: VaultName, row: InventoryRow): boolean {
+    if (row.file_id === null || row.version === null) return false;
+    const { file_id: fileId, version, size_bytes: sizeBytes, tree_hash: treeHash } = row;
+    return this.#contents.hasTwin(vault, { fileId, version, sizeBytes, treeHash });
   }
 
   #hasNewerVersion(run: number, row: InventoryRow): boolean {

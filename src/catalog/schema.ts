@@ -88,6 +88,7 @@ export const schema = `
     size_bytes   INTEGER NOT NULL,      -- as of the last FLUSH; the inode has the present one
     flushed      INTEGER NOT NULL DEFAULT 0,  -- close() has promised these bytes
     interrupted  INTEGER NOT NULL DEFAULT 0,  -- the daemon died before any FLUSH: kept, not uploaded by itself
+    recovered    INTEGER NOT NULL DEFAULT 0,  -- sealed by a start after a crash: what it replaces is not deleted for it
     durable      INTEGER NOT NULL DEFAULT 0,  -- fdatasynced since it was sealed: survives power loss
     boot_id      TEXT NOT NULL,         -- the kernel's boot in which it was last written
     due_at_ms    INTEGER NOT NULL DEFAULT 0,  -- upload not before
@@ -182,5 +183,6 @@ export const schema = `
     version        INTEGER,
     PRIMARY KEY (run_id, archive_id)
   ) STRICT, WITHOUT ROWID;
+  CREATE INDEX inventory_row_by_age ON inventory_row(run_id, created_at_ms DESC, archive_id);
   CREATE INDEX inventory_row_of_file ON inventory_row(run_id, file_id, version) WHERE file_id IS NOT NULL;
 `;

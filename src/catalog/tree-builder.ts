@@ -9,6 +9,7 @@ import type { ArchiveId, InodeNumber, VaultName } from "../domain/ids.js";
 import type { FileTime } from "../domain/time.js";
 import { isDirectory, typeDirectory, typeRegular } from "../vfs/attributes.js";
 import type { InodeTable } from "./inode-table.js";
+import { freeSuffixedName, suffixedName } from "./suffixed-name.js";
 
 /** Where a file goes below its vault's directory. */
 export interface TreePlace {
@@ -88,9 +89,9 @@ export class TreeBuilder {
 
   // A file has the directory's name: the directory gets the suffix, and is found again by it.
   #directoryBeside(parent: InodeNumber, name: string, archive: ArchiveId): string | InodeNumber {
-    const beside = this.#inodes.lookup(parent, withSuffix(name, "directory"));
+    const beside = this.#inodes.lookup(parent, suffixedName(name, "directory"));
     if (beside !== undefined && isDirectory(beside.mode)) return beside.ino;
-    return beside === undefined ? withSuffix(name, "directory") : this.#freeName(parent, name, archive);
+    return beside === undefined ? suffixedName(name, "directory") : this.#freeName(parent, name, archive);
   }
 
   #makeDirectory(vault: VaultName, parent: InodeNumber, name: string, time: FileTime): InodeNumber {
@@ -111,21 +112,13 @@ export class TreeBuilder {
   }
 
   #freeName(parent: InodeNumber, name: string, archive: ArchiveId): string {
-    if (this.#inodes.lookup(parent, name) === undefined) return name;
-    for (let attempt = 1; ; attempt += 1) {
-      const beyond = attempt * 8 - archive.length;
-      // Somebody may have described other archives so that even the whole id is taken.
-      const suffix = beyond < 8 ? archive.slice(0, attempt * 8) : `${archive} ${attempt}`;
-      const candidate = withSuffix(name, suffix);
-      if (this.#inodes.lookup(parent, candidate) === undefined) return candidate;
-    }
+    const isTaken = (candidate: string) => this.#inodes.lookup(parent, candidate) !== undefined;
+    return isTaken(name) ? freeSuffixedName(name, archiveSuffixes(archive), isTaken) : name;
   }
 }
 
-/** `name (suffix)`, cut so that it stays within 255 bytes. */
-function withSuffix(name: string, suffix: string): string {
-  const tail = ` (${suffix})`;
-  let head = name;
-  while (Buffer.byteLength(head) + Buffer.byteLength(tail) > 255) head = [...head].slice(0, -1).join("");
-  return head + tail;
+/** The first 8 characters of the id, 16 … all, and then numbered: others may have described archives to take them all. */
+function* archiveSuffixes(archive: ArchiveId): Generator<string> {
+  for (let length = 8; length < archive.length + 8; length += 8) yield archive.slice(0, length);
+  for (let attempt = 2; ; attempt += 1) yield `${archive} ${attempt}`;
 }

@@ -247,7 +247,9 @@ export class UploadTable implements UploadJournal {
         });
       this.#contents.setArchived(content, key);
       this.#events.archived(content, key, archived.sizeBytes);
-      if (file.content_id === content) this.#removePredecessors(file.ino as InodeNumber, content);
+      // What a recovered content replaces may be better than it; the next version that is confirmed takes both away.
+      const isRecovered = this.#contents.find(content)?.recovered === true;
+      if (file.content_id === content && !isRecovered) this.#removePredecessors(file.ino as InodeNumber, content);
     });
   }
 
@@ -323,8 +325,17 @@ export class UploadTable implements UploadJournal {
       if (phase === undefined) throw deleted(content);
       invariant(phase === "claimed", `content ${content} is claimed before ${step}`);
       this.#advance(content, step === "sending" ? "will-send" : "will-initiate");
+      this.#rememberUnanswered(content);
       this.#setStep.run(content, step, null, intent.partSizeBytes ?? null, intent.description, intent.treeHash ?? null);
     });
+  }
+
+  // Sent again because the answer was lost: one of the two archives will be a twin, which an inventory shows.
+  #rememberUnanswered(content: ContentId): void {
+    const file = this.#file.get(content);
+    const version = this.#contents.find(content)?.version;
+    if (this.#find.get(content)?.step !== "sending" || file === undefined || version === undefined) return;
+    this.#insertUnanswered.run(file.vault_id, file.file_id, version);
   }
 
   /** @throws Error for a step that cannot follow: the table of `upload-state.ts` is the law of this journal. */

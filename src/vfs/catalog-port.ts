@@ -87,6 +87,8 @@ export interface ContentChanges {
   /** A FLUSH has promised the bytes written so far. */
   readonly flushed?: boolean;
   readonly interrupted?: boolean;
+  /** Sealed after a crash, without a RELEASE: nobody knows that its writer was done. */
+  readonly recovered?: boolean;
   /** The bytes have been fdatasynced and not been written since: they survive power loss. */
   readonly durable?: boolean;
   readonly dueAt?: Instant;

@@ -5,7 +5,7 @@
  * leaves the recall running: it is paid for, and the next open joins it.
  */
 
-import { CancelledError, FileSystemError, NotRestoredError } from "../domain/errors.js";
+import { CancelledError, FileSystemError, isMissing, NotRestoredError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
@@ -106,6 +106,12 @@ export class ColdOpens {
       await Promise.race([abortable(landed, scope.signal), this.#timeLimit(archive, scope.signal)]);
     } catch (error) {
       if (caller.signal.aborted) throw new CancelledError(`Opening archive ${archive.id}`, { cause: error });
+      // Not ENOENT: the file is listed, and rsync would take it for one that was just removed.
+      if (isMissing(error)) {
+        throw new FileSystemError("unavailable", `Archive ${archive.id} is not in the service any more`, {
+          cause: error,
+        });
+      }
       throw error;
     } finally {
       this.#waiting.delete(waiting);

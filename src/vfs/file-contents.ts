@@ -71,8 +71,9 @@ export class FileContents {
   async write(number: number, offset: number, data: Uint8Array): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write) throw new FileSystemError("bad-handle", `Handle ${number} is not open for writing`);
-    this.#parts.disk.take(data.length);
+    if (!this.#parts.disk.take(data.length)) await this.#parts.disk.reclaim(data.length);
     for (;;) {
+      if (open.promised) await this.#locks.run(open.ino, () => this.#takeBackPromise(open));
       const file = open.isWritable ? open.file! : await this.#lockedForWriting(open);
       const start = intent.append ? open.sizeBytes : offset;
       await file.write(start, data);
@@ -86,6 +87,8 @@ export class FileContents {
     await this.#locks.run(ino, async () => {
       const record = this.#regularFile(ino);
       const { coldOpens } = this.#parts;
+      // Nothing changes, so nothing is recalled, copied or uploaded.
+      if (sizeBytes === this.overlay(record).sizeBytes) return;
       if (sizeBytes > 0 && this.handles.file(ino) === undefined && coldOpens.isCold(record.content)) {
         const archive = coldOpens.coldArchive(record.content!);
         coldOpens.startRecall(archive);
@@ -265,6 +268,16 @@ export class FileContents {
     await this.#replaceFile(open, next, null);
   }
 
+  // A child that inherited the descriptor has closed its copy, and the writer goes on: a crash from here on must not take
+  // a half-written content for a promised one.
+  async #takeBackPromise(open: OpenFile): Promise<void> {
+    const { content } = open;
+    if (!open.promised || content?.phase !== "writing") return;
+    const { catalog } = this.#parts;
+    await catalog.mutate(() => catalog.updateContent(content.id, { flushed: false }));
+    open.promised = false;
+  }
+
   async #lockedForWriting(open: OpenFile): Promise<ContentFile> {
     return this.#locks.run(open.ino, () => this.#forWriting(open));
   }
@@ -311,7 +324,7 @@ export class FileContents {
 
   async #copyBytes(open: OpenFile, content: ContentRecord, into: ContentId): Promise<ContentFile> {
     const { catalog, staging, disk } = this.#parts;
-    disk.take(open.sizeBytes);
+    if (!disk.take(open.sizeBytes)) await disk.reclaim(open.sizeBytes);
     // An upload may have been confirmed since the record was read.
     const present = catalog.contentsOf(open.ino).find((one) => one.id === content.id) ?? content;
     try {
@@ -327,6 +340,7 @@ export class FileContents {
 
   async #replaceFile(open: OpenFile, content: ContentRecord, file: ContentFile | null): Promise<void> {
     const former = open.file;
+    if (open.content?.id !== content.id) open.promised = false;
     open.content = content;
     open.file = file;
     open.synced = false;
@@ -346,6 +360,7 @@ export class FileContents {
         if (open.content?.phase !== "writing") return;
         catalog.updateContent(open.content.id, { sizeBytes, durable: open.synced, ...flushed });
       });
+      if (promised) open.promised = true;
     } catch (error) {
       open.dirty = true;
       throw error;

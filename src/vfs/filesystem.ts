@@ -230,6 +230,7 @@ export class FileSystem {
     await this.#catalog.mutate(() => {
       for (const ino of orphans) this.#catalog.removeInode(ino, null);
     });
+    await this.#staging.removalsDone();
   }
 
   #attributesOf(record: InodeRecord): Attributes {

@@ -24,6 +24,8 @@ export class OpenFile {
   sizeBytes: number;
   mtime: FileTime;
   dirty = false;
+  /** The catalog says that a FLUSH has promised this content; to be taken back before it is written again. */
+  promised = false;
   /** Nothing was written since the last fsync. */
   synced = false;
   handles = 0;

@@ -80,7 +80,9 @@ export interface RecallRequests {
 
 /** The local disk that holds staging and cache. */
 export interface LocalDisk {
-  /** Before staged bytes are written. @throws FileSystemError "no-space" when they would fill the disk. */
-  take(bytes: number): void;
+  /** Before staged bytes are written. @returns false when they would fill the disk: `reclaim` them first. */
+  take(bytes: number): boolean;
+  /** Makes room at the cost of cached copies. @throws FileSystemError "no-space" when that is not enough. */
+  reclaim(bytes: number): Promise<void>;
   space(): { readonly blockSizeBytes: number; readonly blocks: number; readonly blocksFree: number };
 }

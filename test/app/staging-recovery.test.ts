@@ -42,9 +42,50 @@ test("a rewrite that was cut off after a shell had closed its copy of the descri
   await it.flush(handle);
   await it.pwrite(handle, 0, Buffer.from("half of the n"));
   await it.reopen();
-  expect(it.state("a")).toBe("interrupted");
+  expect(await it.text("a")).toBe("the good version");
+  expect(await it.text("a (interrupted)")).toBe("half of the n");
+  expect(it.state("a (interrupted)")).toBe("interrupted");
   await it.archiveAll();
   expect(it.archived()).toEqual(["the good version"]);
+});
+
+test("a rewrite whose last close() was a child's is sent on, and what it replaces is not deleted for it", async () => {
+  await using it = await TestVault.create();
+  await it.write("a", "the good version");
+  await it.archiveAll();
+  const handle = await it.open("a", rewriting);
+  await it.pwrite(handle, 0, Buffer.from("first line\n"));
+  await it.flush(handle);
+  await it.reopen();
+  await it.archiveAll();
+  expect(it.archived().sort()).toEqual(["first line\n", "the good version"]);
+  await it.write("a", "complete");
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["complete"]);
+});
+
+test("bytes written after a child's close() take its promise back", async () => {
+  await using it = await TestVault.create();
+  await it.write("a", "the good version");
+  await it.archiveAll();
+  const handle = await it.open("a", rewriting);
+  await it.pwrite(handle, 0, Buffer.from("0123456789"));
+  await it.flush(handle);
+  await it.pwrite(handle, 2, Buffer.from("xx"));
+  await it.reopen();
+  expect(await it.text("a")).toBe("the good version");
+  expect(await it.text("a (interrupted)")).toBe("01xx456789");
+});
+
+test("a rewrite that was cut off leaves the version that waits for its upload, which is then sent", async () => {
+  await using it = await TestVault.create();
+  await it.write("a", "promised by close");
+  const handle = await it.open("a", rewriting);
+  await it.pwrite(handle, 0, Buffer.from("part"));
+  await it.reopen();
+  expect(await it.text("a")).toBe("promised by close");
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["promised by close"]);
 });
 
 test("after a power loss staged bytes that were not synced are kept, shown as suspect, and not uploaded", async () => {
@@ -84,7 +125,8 @@ test.each(["empty", "gone", "short"])(
     await it.reopen({ powerLoss: true, from: crashed });
     await it.archiveAll();
     expect(it.archived()).toEqual(["good"]);
-    expect(it.state("a")).toBe("interrupted");
+    expect(await it.text("a")).toBe("good");
+    expect(it.has("a (interrupted)")).toBe(damage === "short");
   },
 );
 
@@ -102,7 +144,8 @@ test.each(["empty", "gone", "short"])(
     await it.reopen({ from: crashed });
     await it.archiveAll();
     expect(it.archived()).toEqual(["good"]);
-    expect(it.state("a")).toBe("interrupted");
+    expect(await it.text("a")).toBe("good");
+    expect(it.has("a (interrupted)")).toBe(damage === "short");
   },
 );
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { ServiceError } from "../../src/domain/errors.js";
 import type { ContentId } from "../../src/domain/ids.js";
 import { deferred } from "../../src/lib/deferred.js";
 import { reading, TestVault, vault, writing } from "../support/test-file-system.js";
@@ -109,7 +110,6 @@ test("a file that is removed while its upload is under way leaves no archive", a
 
 test("a lost answer to an upload whose archive an inventory shows first ends in one file", async () => {
   await using it = await TestVault.create();
-  const { ServiceError } = await import("../../src/domain/errors.js");
   it.service.fail({ operation: "uploadArchive", when: "after", error: new ServiceError("connection", "lost") });
   await it.write("a", "text");
   await it.until(() => it.archived().length === 1);
@@ -155,4 +155,29 @@ test("two files with the same archive do not lose it with the first of them", as
   await it.close(reader);
   await it.archiveAll();
   expect(it.archived()).toEqual(["text"]);
+});
+
+test("the archive of a file that was deleted while the answer got lost is deleted when an inventory shows it", async () => {
+  await using it = await TestVault.create();
+  it.service.fail({ operation: "uploadArchive", when: "after", error: new ServiceError("connection", "lost") });
+  await it.write("a", "text");
+  await it.until(() => it.archived().length === 1);
+  await it.unlink("a");
+  await it.refreshInventory();
+  expect(it.names()).toEqual([]);
+  await it.until(() => it.archived().length === 0);
+});
+
+test("of two archives of one version, made because an answer got lost, the one that nobody uses is deleted", async () => {
+  await using it = await TestVault.create();
+  it.service.fail({ operation: "uploadArchive", when: "after", error: new ServiceError("connection", "lost") });
+  await it.write("a", "text");
+  await it.until(() => it.archived().length === 1);
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["text", "text"]);
+  await it.refreshInventory();
+  await it.until(() => it.archived().length === 1);
+  expect(await it.text("a")).toBe("text");
+  await it.evict("a");
+  expect(await it.text("a")).toBe("text");
 });

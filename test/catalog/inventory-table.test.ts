@@ -215,3 +215,17 @@ test("subdirectories that an inventory makes are counted", async () => {
   expect(it.stat("a").nlink).toBe(4);
   expect(it.fs.attributes(it.root).nlink).toBe(3);
 });
+
+test("of several archives that claim a name the newest has it: the others were overwritten or moved away", async () => {
+  await using it = await foreign();
+  const at = (ms: number, made: InventoryEntry): InventoryEntry => ({ ...made, createdAt: ms as Instant });
+  await merge(
+    it,
+    at(1, entry("aaaaaaaaaa1", own("log", { id: "one" }))),
+    at(3, entry("mmmmmmmmmm2", own("log", { id: "two" }))),
+    at(2, entry("zzzzzzzzzz3", own("log", { id: "three" }))),
+  );
+  expect(tree(it)).toEqual(["log", "log (aaaaaaaa)", "log (zzzzzzzz)"]);
+  const newest = it.catalog.lookup(it.root, "log")?.content?.archive;
+  expect(it.catalog.archive(newest!)?.id).toBe("mmmmmmmmmm2");
+});

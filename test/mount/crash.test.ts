@@ -101,7 +101,7 @@ describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})`
     await shell('mkdir "$1"', mount.path("v"));
     // Not a shell: its redirections close copies of the descriptor, and a close() is a promise.
     const script =
-      "import os, sys, time; os.write(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), b'partial'); time.sleep(20)";
+      "import os, sys, time; os.write(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), b'partial'); time.sleep(6)";
     const writer = shell('python3 -c "$1" "$2"', script, mount.path("v/unfinished"));
     await shell('until [ "$(stat -c %s "$1")" = 7 ]; do sleep 0.05; done', mount.path("v/unfinished"));
     await mount.crash();

@@ -127,6 +127,24 @@ describe.skipIf(reason !== undefined)(`error messages${reason ? ` (skipped: ${re
     }
   }, 60_000);
 
+  test("cached copies that fill the disk make room for writers", async () => {
+    const disk = join(place.directory, "small-disk");
+    await mkdir(disk);
+    expect(await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", disk])).toMatchObject({ status: 0 });
+    try {
+      const state = ["--state", join(disk, "state"), "--settle", "0s"];
+      const child = await startCasfs(["mount", place.mountpoint, "--local", place.data, ...state]);
+      const script = `mkdir "$1/v" && for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        head -c 3M /dev/urandom > "$1/v/f$i" || exit 1; "$2" "$3" wait "$1/v/f$i" > /dev/null || exit 2; done`;
+      const program = new URL("../../dist/cli/main.js", import.meta.url).pathname;
+      const filled = await shell(script, place.mountpoint, process.execPath, program);
+      expect(filled).toMatchObject({ status: 0, stderr: "" });
+      await child.stop();
+    } finally {
+      await run("umount", ["-l", disk]);
+    }
+  }, 60_000);
+
   test("a path that is on no mount of casfs", async () => {
     for (const command of ["wait", "evict", "restore"]) {
       const ended = await casfs(command, "/etc/passwd");

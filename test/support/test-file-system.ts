@@ -56,6 +56,11 @@ const defaults: FileSystemSettings = {
   vaultTimeoutMs: seconds(10),
 };
 
+const roomyDisk = {
+  take: () => true,
+  reclaim: async () => {},
+  space: () => ({ blockSizeBytes: 4096, blocks: 1000, blocksFree: 500 }),
+};
 const treeDefaults = { fileMode: 0o644, directoryMode: 0o755, uid: 0, gid: 0 };
 const binding = { endpoint: "memory", appId: "1", region: "here" };
 
@@ -400,7 +405,7 @@ export class TestVault implements AsyncDisposable {
       service,
       clock,
       observer,
-      disk: { take: () => undefined, space: () => ({ blockSizeBytes: 4096, blocks: 1000, blocksFree: 500 }) },
+      disk: roomyDisk,
       settings: { ...defaults, ...this.#options.settings },
       inventoryState: () => "visible",
       onVaultFound: (name) => void inventories.refresh(name).catch(() => undefined),

@@ -164,6 +164,16 @@ test("truncate(2) uploads the file also when only readers have it open", async (
   await it.close(reader);
 });
 
+test("truncate(2) to the size that a file has changes nothing, and recalls nothing", async () => {
+  await using it = await TestVault.create();
+  await it.writeArchived("a", "text");
+  await it.evict("a");
+  await it.fs.setAttributes(it.ino("a"), { sizeBytes: 4 });
+  await it.archiveAll();
+  expect(it.service.calls.uploadArchive).toBe(1);
+  expect(it.state("a")).toBe("archived");
+});
+
 test("truncate(2) of a file that nobody has open cuts and extends it", async () => {
   await using it = await TestVault.create();
   await it.write("a", "long text");
