@@ -387,7 +387,7 @@ export class FileContents {
       const change = () => {
         catalog.updateInode(open.ino, { sizeBytes, mtime });
         catalog.updateContent(content.id, { phase: "sealed", sizeBytes, flushed: true, durable, dueAt });
-        this.#dropSealedVersions(open.ino, content.id);
+        if (content.version > 1) this.#dropSealedVersions(open.ino, content.id);
       };
       await (soon ? catalog.mutateSoon(change) : catalog.mutate(change));
     } catch (error) {
