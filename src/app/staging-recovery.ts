@@ -41,7 +41,8 @@ async function recoverContent(parts: StagingRecoveryParts, content: StoredConten
     // A copy that was never finished: the version it was made from is still the newest.
     if (!newest) return catalog.mutate(() => catalog.removeContent(content.id));
     const isEmpty = (sizeBytes ?? 0) === 0 && content.sizeBytes === 0;
-    return isEmpty ? emptyFile(parts, content) : sealInterrupted(parts, content, sizeBytes ?? 0, lostByPower);
+    if (isEmpty && !lostByPower) return emptyFile(parts, content);
+    return sealInterrupted(parts, content, sizeBytes ?? 0, lostByPower);
   }
   const isWhole = sizeBytes === content.sizeBytes;
   if (content.interrupted || (isWhole && !lostByPower)) return;
@@ -64,14 +65,15 @@ async function sealInterrupted(
 ): Promise<void> {
   const { catalog } = parts;
   const isPromised = content.flushed && !lostByPower && sizeBytes === content.sizeBytes && sizeBytes > 0;
-  if (!isPromised) {
-    const path = catalog.pathInVault(content.ino).join("/");
-    return keepAside(parts, content, sizeBytes, `${path} was being written when casfs ended`);
-  }
+  // An earlier close() or fsync() has promised bytes of it: it keeps its name, whatever was written since.
+  const hasPromised = (content.flushed || content.durable) && content.sizeBytes > 0 && sizeBytes >= content.sizeBytes;
+  const why = `${catalog.pathInVault(content.ino).join("/")} was being written when casfs ended`;
+  if (!isPromised && (lostByPower || !hasPromised)) return keepAside(parts, content, sizeBytes, why);
   await catalog.mutate(() => {
     catalog.updateInode(content.ino, { sizeBytes });
-    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, recovered: true });
+    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, recovered: true, interrupted: !isPromised });
   });
+  if (!isPromised) warn(parts, `${why}: it is kept as it is and not uploaded by itself`);
 }
 
 // A file is what it was before; what was written of it gets a name of its own, for a person to judge.
@@ -84,10 +86,13 @@ async function keepAside(
   const { catalog } = parts;
   const kept = await catalog.mutate(() => {
     if (sizeBytes === 0 && catalog.revert(content.id)) return "nothing of it is left, so it is what it was before";
+    const isNewest = catalog.inode(content.ino)?.content?.id === content.id;
+    // An upload that had begun was of other bytes.
+    catalog.uploads.abandon(content.id);
     catalog.updateContent(content.id, { phase: "sealed", sizeBytes, interrupted: true });
     const name = catalog.setAside(content.id);
     if (name !== undefined) return `it is what it was before, and what was written is ${name}, not uploaded by itself`;
-    catalog.updateInode(content.ino, { sizeBytes });
+    if (isNewest) catalog.updateInode(content.ino, { sizeBytes });
     return "it is kept as it is and not uploaded by itself";
   });
   warn(parts, `${why}: ${kept}`);

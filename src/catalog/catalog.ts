@@ -137,6 +137,8 @@ export class Catalog implements CatalogPort {
           const ino = this.contents.find(content)!.ino;
           // For a recovered content nothing is deleted.
           if (this.contents.find(content)?.recovered !== true) this.#passOn(content, null);
+          const { vault, id } = this.contents.archive(archive)!;
+          this.#tombstones.revoke(vault, id);
           // With the archive, or a crash before the rename into the cache would make a local file cold.
           const now = this.#clock.now();
           const copy = { sizeBytes, lastUsedAt: now, landedAt: now, pinned: false, readSinceLanding: true };

@@ -222,6 +222,7 @@ export class ContentTable {
   moveTo(content: ContentId, ino: InodeNumber): void {
     this.#moveTo.run(ino, content);
     this.#setInodeContent.run(content, ino);
+    this.#setVersions.run(1, ino);
   }
 
   setDurable(content: ContentId): void {

@@ -86,7 +86,8 @@ export class Database {
    */
   mutateSoon<T>(change: () => T): Promise<T> {
     const soon = deferred<T>();
-    this.#soon.push(() => this.mutate(change).then(soon.resolve, soon.reject));
+    const run = async () => this.mutate(change);
+    this.#soon.push(() => run().then(soon.resolve, soon.reject));
     if (this.#turn !== undefined) this.runSoon();
     else this.#soonTimer ??= setTimeout(() => this.runSoon(), soonMs);
     return soon.promise;

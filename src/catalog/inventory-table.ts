@@ -164,7 +164,8 @@ export class InventoryTable implements InventoryCatalog {
     if (this.#contents.archiveById(vault, id) !== undefined || this.#tombstones.has(vault, id)) return;
     const parsed = parseDescription(row.description);
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
-    if (this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) return this.#bury(vault, id);
+    const isOwn = parsed.kind === "casfs" && parsed.writer === this.#writerId;
+    if (isOwn && this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) return this.#bury(vault, id);
     const key = this.#contents.insertArchive({
       vault,
       id,

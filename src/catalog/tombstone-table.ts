@@ -21,6 +21,7 @@ export class TombstoneTable {
   readonly #find: BetterSqlite3.Statement<[number, string], number>;
   readonly #insert: BetterSqlite3.Statement<[number, string, number, number | null]>;
   readonly #setWaitsFor: BetterSqlite3.Statement<[number | null, number]>;
+  readonly #revoke: BetterSqlite3.Statement<[number, string]>;
   readonly #setDeleted: BetterSqlite3.Statement<[number, number, string]>;
   readonly #setFailed: BetterSqlite3.Statement<[number, string, number, string]>;
   readonly #forgetBefore: BetterSqlite3.Statement<[number, number, number]>;
@@ -41,6 +42,7 @@ export class TombstoneTable {
       "INSERT OR IGNORE INTO tombstone (vault_id, archive_id, due_at_ms, waits_for) VALUES (?, ?, ?, ?)",
     );
     this.#setWaitsFor = sql.prepare("UPDATE tombstone SET waits_for = ? WHERE waits_for = ?");
+    this.#revoke = sql.prepare("DELETE FROM tombstone WHERE vault_id = ? AND archive_id = ? AND deleted_at_ms IS NULL");
     this.#setDeleted = sql.prepare(
       "UPDATE tombstone SET deleted_at_ms = ?, error = NULL WHERE vault_id = ? AND archive_id = ?",
     );
@@ -82,6 +84,11 @@ export class TombstoneTable {
    */
   passOn(content: ContentId, next: ContentId | null): boolean {
     return this.#setWaitsFor.run(next, content).changes > 0;
+  }
+
+  /** The archive is wanted after all, and was not deleted yet. */
+  revoke(vault: VaultName, archive: ArchiveId): void {
+    this.#revoke.run(this.#vaults.idOf(vault), archive);
   }
 
   setDeleted(vault: VaultName, archive: ArchiveId, at: Instant): void {

@@ -124,10 +124,11 @@ export class FileContents {
 
   async fsync(number: number): Promise<void> {
     const { open } = this.handles.handle(number);
-    // Before the sync: a write that slips in clears it again.
-    open.synced = true;
-    await open.file?.sync();
+    const { file, writes } = open;
+    await file?.sync();
+    open.synced = open.file === file && open.writes === writes;
     if (open.dirty || open.content?.phase === "writing") await this.#journal(open);
+    else if (open.synced) await this.#markDurable(open);
     await this.#parts.staging.syncDirectory();
     await this.#parts.catalog.flush();
   }
@@ -239,15 +240,19 @@ export class FileContents {
   }
 
   async #setSize(open: OpenFile, sizeBytes: number, { promised } = { promised: true }): Promise<void> {
+    // Bytes go only after the journal says so: a crash in between leaves the old file, not neither.
+    let cut: ContentFile | undefined;
     if (sizeBytes === 0) await this.#empty(open);
     else {
       const file = await this.#forWriting(open);
-      await file.truncate(sizeBytes);
+      if (sizeBytes < open.sizeBytes) cut = file;
+      else await file.truncate(sizeBytes);
     }
     open.sizeBytes = sizeBytes;
     open.mtime = this.#now();
     open.synced = false;
     await this.#journal(open, { promised });
+    await cut?.truncate(sizeBytes);
     // The close() that follows has to promise it.
     if (!promised) open.dirty = true;
   }
@@ -348,6 +353,14 @@ export class FileContents {
     if (former !== null && former !== file) await former.close();
   }
 
+  // fsync of a file that was closed before: its content waits for the upload.
+  async #markDurable(open: OpenFile): Promise<void> {
+    const { catalog } = this.#parts;
+    const content = catalog.inode(open.ino)?.content;
+    if (content == null || content.id !== open.content?.id || content.phase === "archived") return;
+    await catalog.mutate(() => catalog.updateContent(content.id, { durable: true }));
+  }
+
   async #journal(open: OpenFile, { promised } = { promised: true }): Promise<void> {
     const { catalog } = this.#parts;
     const { sizeBytes, mtime } = open;
@@ -386,7 +399,14 @@ export class FileContents {
       await open.file?.truncate(sizeBytes);
       const change = () => {
         catalog.updateInode(open.ino, { sizeBytes, mtime });
-        catalog.updateContent(content.id, { phase: "sealed", sizeBytes, flushed: true, durable, dueAt });
+        catalog.updateContent(content.id, {
+          phase: "sealed",
+          sizeBytes,
+          flushed: true,
+          recovered: false,
+          durable,
+          dueAt,
+        });
         if (content.version > 1) this.#dropSealedVersions(open.ino, content.id);
       };
       await (soon ? catalog.mutateSoon(change) : catalog.mutate(change));
@@ -439,6 +459,8 @@ export class FileContents {
     if (nlink === 0 || content?.interrupted || (content?.phase !== "sealed" && content?.phase !== "claimed")) return;
     uploads.expedite(content.id);
     await uploads.whenArchived(content.id, { signal });
+    // What the service has confirmed, this catalog must not have forgotten after a power loss.
+    await catalog.flush();
   }
 
   #dueAt(): Instant {

@@ -28,6 +28,8 @@ export class OpenFile {
   promised = false;
   /** Nothing was written since the last fsync. */
   synced = false;
+  /** Counts writes, so that a sync knows whether one came while it ran. */
+  writes = 0;
   handles = 0;
   writers = 0;
 
@@ -50,6 +52,7 @@ export class OpenFile {
     this.mtime = time;
     this.dirty = true;
     this.synced = false;
+    this.writes += 1;
   }
 }
 
