@@ -42,6 +42,8 @@ async function recoverContent(parts: StagingRecoveryParts, content: StoredConten
     if (!newest) return catalog.mutate(() => catalog.removeContent(content.id));
     const isEmpty = (sizeBytes ?? 0) === 0 && content.sizeBytes === 0;
     if (isEmpty && !lostByPower) return emptyFile(parts, content);
+    // Nothing was ever promised of it: an empty file that can be opened, not a name that answers with an error.
+    if (isEmpty && sizeBytes === undefined) await (await parts.staging.create(content.id)).close();
     return sealInterrupted(parts, content, sizeBytes ?? 0, lostByPower);
   }
   const isWhole = sizeBytes === content.sizeBytes;

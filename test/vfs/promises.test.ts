@@ -209,3 +209,13 @@ test("a crash while a claimed version is copied for a writer leaves the promised
     expect(await it.text("a")).toMatch(/^second/);
   }
 });
+
+test("a file that was only created before a power loss can be opened, and is empty", async () => {
+  await using it = await TestVault.create();
+  await it.open("a", writing);
+  await it.reopen({ powerLoss: true });
+  expect(await it.text("a")).toBe("");
+  await it.write("a", "again");
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["again"]);
+});
