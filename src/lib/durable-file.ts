@@ -1,7 +1,7 @@
 /** Files that appear whole or not at all, also when the power fails. */
 
-import { open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { mkdir, open, rename, unlink } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 
 /** Writes the entries of `directory` to the disk; without it a new or renamed file may be gone after a power loss. */
 export async function syncDirectory(directory: string): Promise<void> {
@@ -10,6 +10,20 @@ export async function syncDirectory(directory: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** Creates `directory`, for the user alone, and what is missing above it; it is there after a power loss, too. */
+export async function makeDirectoryDurably(directory: string): Promise<void> {
+  const path = resolve(directory);
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  // Also when it existed: whoever made it may have crashed before it was durable.
+  for (let made = path; ; made = dirname(made)) {
+    // A directory that we may enter but not list cannot be opened to be synced.
+    await syncDirectory(dirname(made)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EACCES") throw error;
+    });
+    if (first === undefined || made === resolve(first)) return;
   }
 }
 
