@@ -126,17 +126,27 @@ export interface ErrorAnswer {
   readonly requestId: string | undefined;
 }
 
+/** A ServiceError that came as an answer, with that answer. */
+export class AnsweredServiceError extends ServiceError {
+  constructor(
+    readonly answer: ErrorAnswer,
+    ...failure: ConstructorParameters<typeof ServiceError>
+  ) {
+    super(...failure);
+  }
+}
+
 /**
  * What an answer outside 2xx means.
  *
  * Hostile or foreign bodies (a proxy's HTML, an array, nothing) are judged by the status alone. `attempt` says what was
  * tried, as in "Cannot create vault x".
  */
-export function parseError(attempt: string, answer: ErrorAnswer): ServiceError {
+export function parseError(attempt: string, answer: ErrorAnswer): AnsweredServiceError {
   const { code, message } = parseErrorBody(answer.body);
   const fault = faultOf(code, answer.status);
   const said = message ?? `the service answered ${answer.status}`;
-  return new ServiceError(fault, `${attempt}: ${said}${code === undefined ? "" : ` (${code})`}`, {
+  return new AnsweredServiceError(answer, fault, `${attempt}: ${said}${code === undefined ? "" : ` (${code})`}`, {
     code,
     requestId: answer.requestId,
     effect: effectOf(fault, code, answer.status),

@@ -36,7 +36,11 @@ export const downloadPieceBytes = 32 * MIB;
 export const pageLimitMax = 1000;
 export const inventoryLimitMax = 10_000;
 
+/** Of an access policy and of a lock policy. */
 export const accessPolicyBytesMax = 20 * KIB;
+/** For so long a vault lock waits for its completion (section 8.3). */
+export const vaultLockLifetimeMs = 24 * 3600 * 1000;
+export const lockIdLength = 64;
 
 /** Lengths of real ids (section 15.9); shorter ones that begin with `-` break the official command line. */
 export const archiveIdLength = 128;

@@ -45,7 +45,8 @@ export function parseInitiateUpload(
 ): NewUpload {
   const partSizeBytes = requiredByteCount(headers, "x-cas-part-size");
   if (!isPartSize(partSizeBytes, lenient)) {
-    throw invalidParameter("The part size must be 1 MiB times a power of two, at most 4 GiB");
+    const multiple = lenient ? "a multiple of 1 MiB" : "1 MiB times a power of two";
+    throw invalidParameter(`The part size must be ${multiple}, at most 4 GiB`);
   }
   return { partSizeBytes, description: optionalDescription(headers) };
 }

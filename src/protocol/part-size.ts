@@ -1,7 +1,7 @@
 /** Which part size an upload of a given size uses (cas-api section 13.4). Pure. */
 
 import { MIB } from "../domain/bytes.js";
-import { archiveSizeBytesMax, clientPartSizeBytesMin, partCountMax } from "./limits.js";
+import { archiveSizeBytesMax, clientPartSizeBytesMin, downloadPieceBytes, partCountMax } from "./limits.js";
 
 /**
  * The part size of the official client, in bytes.
@@ -16,6 +16,17 @@ export function uploadPartSize(sizeBytes: number, requestedBytes: number = clien
   const usable = requestedBytes % MIB === 0 && requestedBytes >= clientPartSizeBytesMin && requestedBytes <= sizeBytes;
   const wanted = usable ? requestedBytes : clientPartSizeBytesMin;
   return Math.ceil(sizeBytes / wanted) <= partCountMax ? wanted : smallestFittingPartSize(sizeBytes);
+}
+
+/**
+ * The size of the pieces in which an output of `sizeBytes` is downloaded: 32 MiB, more above 10,000 pieces.
+ *
+ * The official client divides with integers and gets 10,001 pieces just above a boundary; this one does not.
+ */
+export function downloadPartSize(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / downloadPieceBytes) <= partCountMax
+    ? downloadPieceBytes
+    : smallestFittingPartSize(sizeBytes);
 }
 
 function smallestFittingPartSize(sizeBytes: number): number {

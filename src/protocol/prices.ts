@@ -1,7 +1,7 @@
 /** What a retrieval costs and how long it takes, as the service publishes it (cas-api section 14). Pure. */
 
 import { type ByteCount, GIB } from "../domain/bytes.js";
-import { hours, type Milliseconds, minutes } from "../domain/time.js";
+import { hours, type Instant, type Milliseconds, minutes } from "../domain/time.js";
 import type { RetrievalTier } from "./service.js";
 
 export const currency = "CNY";
@@ -24,4 +24,21 @@ const writeRequestUnitPrice = 1;
 /** Price of retrieving `sizeBytes` in `files` jobs: the bytes, and one write request for each job. Not rounded. */
 export function retrievalPrice(sizeBytes: ByteCount, files: number, tier: RetrievalTier): number {
   return (sizeBytes / GIB) * tierTerms[tier].pricePerGb + (files / requestsPerUnit) * writeRequestUnitPrice;
+}
+
+/** What is deleted earlier is billed for the rest of these days. */
+export const minimumStorageDays = 90;
+
+const storagePricePerGbAndMonth = 0.033;
+/** The published formula takes the days of the month of the bill. */
+const daysPerMonth = 30;
+
+/** Price of deleting an archive `now`; 0 from day 90 on (section 14.3). Not rounded. */
+export function earlyDeletionPrice(
+  { sizeBytes, createdAt }: { readonly sizeBytes: ByteCount; readonly createdAt: Instant },
+  now: Instant,
+): number {
+  const daysStored = Math.max(0, (now - createdAt) / hours(24));
+  const daysLeft = Math.max(0, minimumStorageDays - daysStored);
+  return ((sizeBytes / GIB) * daysLeft * storagePricePerGbAndMonth) / daysPerMonth;
 }

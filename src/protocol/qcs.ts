@@ -15,7 +15,7 @@ export function formatVaultQcs({ region, appId }: VaultOwner, vault: VaultName):
 
 /** The vault a resource name is about: both forms of the name, `vault/` and `vaults/`, or the bare vault name. */
 export function parseVaultQcs(text: string): VaultName | undefined {
-  const match = /^qcs:(?:id\/\d+)?:cas:[A-Za-z0-9-]*:uid\/\d*:vaults?\/(.*)$/s.exec(text);
+  const match = /^qcs:(?:id\/\d+)?:cas:[A-Za-z0-9-]*:uid\/(?:\d*|-):vaults?\/(.*)$/s.exec(text);
   const name = match ? match[1]! : text;
   return isVaultName(name) ? name : undefined;
 }

@@ -28,6 +28,9 @@ type VaultOperation =
   | "setNotification"
   | "getNotification"
   | "deleteNotification"
+  | "initiateVaultLock"
+  | "getVaultLock"
+  | "abortVaultLock"
   | "uploadArchive"
   | "initiateMultipartUpload"
   | "listMultipartUploads"
@@ -47,6 +50,7 @@ interface InVault extends InAccount {
 export type Route =
   | (InAccount & { readonly operation: "listVaults" })
   | (InVault & { readonly operation: VaultOperation })
+  | (InVault & { readonly operation: "completeVaultLock"; readonly lock: string })
   | (InVault & { readonly operation: "deleteArchive"; readonly archive: ArchiveId })
   | (InVault & { readonly operation: UploadOperation; readonly upload: UploadId })
   | (InVault & { readonly operation: JobOperation; readonly job: JobId });
@@ -70,6 +74,11 @@ const resources: readonly Resource[] = [
     path: ":account/vaults/:vault/notification-configuration",
     methods: { PUT: "setNotification", GET: "getNotification", DELETE: "deleteNotification" },
   },
+  {
+    path: ":account/vaults/:vault/lock-policy",
+    methods: { POST: "initiateVaultLock", GET: "getVaultLock", DELETE: "abortVaultLock" },
+  },
+  { path: ":account/vaults/:vault/lock-policy/:lock", methods: { POST: "completeVaultLock" } },
   { path: ":account/vaults/:vault/archives", methods: { POST: "uploadArchive" } },
   { path: ":account/vaults/:vault/archives/:archive", methods: { DELETE: "deleteArchive" } },
   {
@@ -193,10 +202,17 @@ function toRoute(operation: Operation, values: ReadonlyMap<string, string>): Rou
 const checkers: Readonly<Record<string, (text: string) => string>> = {
   account: accountText,
   vault: (text) => text,
+  lock: lockId,
   archive: archiveId,
   upload: uploadId,
   job: jobId,
 };
+
+/** Any text: whether it is the vault's lock is the vault's question, and a wrong one a bad parameter (section 8.3). */
+function lockId(text: string): string {
+  if (text === "") throw new RangeError("Cannot use an empty text as a lock id");
+  return text;
+}
 
 function failure(code: WireErrorCode, message: string): RouteMatch {
   return { ok: false, code, message };

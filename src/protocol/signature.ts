@@ -83,12 +83,14 @@ export interface ParsedAuthorization {
   readonly signature: string;
 }
 
+const fieldCount = 7;
+
 /** The seven fields of an Authorization header, or undefined when they are not all there and well-formed. */
 export function parseAuthorization(text: string): ParsedAuthorization | undefined {
   const fields = new Map<string, string>();
   for (const field of text.trim().split("&")) {
     const equals = field.indexOf("=");
-    if (equals < 0 || fields.has(field.slice(0, equals))) return undefined;
+    if (equals < 1 || fields.has(field.slice(0, equals))) return undefined;
     fields.set(field.slice(0, equals), field.slice(equals + 1));
   }
   const signTimeText = fields.get("q-sign-time") ?? "";
@@ -99,6 +101,7 @@ export function parseAuthorization(text: string): ParsedAuthorization | undefine
   const headerList = fields.get("q-header-list");
   const parameterList = fields.get("q-url-param-list");
   const signature = fields.get("q-signature")?.toLowerCase();
+  if (fields.size !== fieldCount) return undefined;
   if (fields.get("q-sign-algorithm") !== "sha1" || !signTime || !keyTime || !secretId) return undefined;
   if (headerList === undefined || parameterList === undefined || !signature) return undefined;
   if (!/^[0-9a-f]{40}$/.test(signature)) return undefined;

@@ -12,22 +12,28 @@ import {
 import { parseJsonBody, WireError } from "../../src/protocol/error-wire.js";
 import {
   formatJob,
-  formatJobCreated,
   formatJobFilter,
   formatJobList,
-  formatJobRequest,
-  formatOutputHeaders,
-  formatRange,
   type JobFacts,
   parseJob,
-  parseJobCreated,
   parseJobFilter,
   parseJobList,
+} from "../../src/protocol/job-description-wire.js";
+import {
+  formatJobCreated,
+  formatJobOrder,
+  formatJobRequest,
+  type JobOrder,
+  parseJobCreated,
   parseJobRequest,
+  resolveOrderedRange,
+} from "../../src/protocol/job-order-wire.js";
+import {
+  formatOutputHeaders,
+  formatRange,
   parseOutputHeaders,
   parseRange,
-  resolveOrderedRange,
-} from "../../src/protocol/job-wire.js";
+} from "../../src/protocol/job-output-wire.js";
 import { WireFormatError } from "../../src/protocol/json-fields.js";
 import type { HeaderRecord } from "../../src/protocol/message-headers.js";
 import {
@@ -47,6 +53,7 @@ import {
   parseUploadCreated,
   parseUploadList,
 } from "../../src/protocol/multipart-wire.js";
+import { noCondition } from "../../src/protocol/object-condition.js";
 import { formatPageQuery, parsePageQuery } from "../../src/protocol/page-wire.js";
 import { formatVaultQcs, parseVaultQcs } from "../../src/protocol/qcs.js";
 import { digestOf, treeHashHex } from "../../src/protocol/tree-hash.js";
@@ -295,6 +302,68 @@ describe("job orders", () => {
     });
   });
 
+  test.each<JobOrder>([
+    {
+      action: "push-to-cos",
+      archiveId: archive,
+      tier: "expedited",
+      range: { first: MIB, last: null },
+      bucket: "b-1",
+      object: "/a/b",
+      description: "D",
+      callbackUrl: "https://example.com/x",
+    },
+    {
+      action: "pull-from-cos",
+      bucket: "b-1",
+      object: "o",
+      range: { first: 5, last: 9 },
+      condition: { ...noCondition, ifUnmodifiedSince: "2024-01-02T03:04:05Z", ifMatch: '"tag"' },
+      archiveDescription: "A",
+      description: "",
+      callbackUrl: null,
+    },
+    {
+      action: "pull-from-cos",
+      bucket: "b",
+      object: "o",
+      range: null,
+      condition: noCondition,
+      archiveDescription: "",
+      description: "",
+      callbackUrl: null,
+    },
+    {
+      action: "retrieve-archive",
+      archiveId: archive,
+      tier: "standard",
+      range: null,
+      description: "",
+      callbackUrl: "http://example.com",
+    },
+  ])("the order $action with every field reads back", (order) => {
+    expect(parseJobRequest(overWire(formatJobOrder(order)) as object)).toEqual(order);
+  });
+
+  test("the condition is sent with the name that the service expects", () => {
+    const condition = { ...noCondition, ifUnmodifiedSince: "2024-01-02T03:04:05Z" };
+    const order = { action: "pull-from-cos", bucket: "b", object: "o", range: null, archiveDescription: "" } as const;
+    const body = formatJobOrder({ ...order, condition, description: "", callbackUrl: null });
+    expect(body).toEqual({
+      Type: "pull-from-cos",
+      Bucket: "b",
+      Object: "o",
+      Condition: { "If-Umodified-Since": "2024-01-02T03:04:05Z" },
+    });
+  });
+
+  test("a service without an object store refuses copies before it looks at their fields", () => {
+    for (const Type of ["push-to-cos", "pull-from-cos"]) {
+      expect(codeOf(() => parseJobRequest({ Type }, { copies: false }))).toBe(invalid);
+      expect(codeOf(() => parseJobRequest({ Type }))).toBe(lacking);
+    }
+  });
+
   const recorded = Object.values(vectors.client_requests)
     .flatMap(({ cases }) => cases ?? [])
     .filter(({ call }) => /^initiate_?job/i.test(call));
@@ -303,7 +372,7 @@ describe("job orders", () => {
     "%s of a real client is understood",
     (_, body) => {
       const code = codeOf(() => parseJobRequest(parseJsonBody(Buffer.from(body))));
-      expect(code).toBe(body.includes("push-to-cos") ? invalid : "ok");
+      expect(code).toBe("ok");
     },
   );
 
@@ -414,6 +483,47 @@ describe("job descriptions", () => {
       Marker: "M",
     });
     expect(formatJob(owner, retrieval)).toMatchObject({ InventorySizeInBytes: 0, InventoryRetrievalParameters: null });
+  });
+
+  test("a job that copies from or to COS has the same keys, with the object and what came of it", () => {
+    const keys = Object.keys(formatJob(owner, retrieval)).sort();
+    const { rangeTreeHash: _, ...archivePart } = retrieval;
+    const place = { bucket: "b", object: "o" };
+    const push = formatJob(owner, { ...archivePart, ...place, action: "push-to-cos" });
+    expect(Object.keys(push).sort()).toEqual(keys);
+    expect(push).toMatchObject({
+      Action: "PushToCOS",
+      Bucket: "b",
+      Object: "o",
+      RetrievalByteRange: `0-${3 * MIB - 1}`,
+      SHA256TreeHash: null,
+      Tier: "Expedited",
+    });
+    const condition = { ...noCondition, ifMatch: "tag" };
+    const pull = { ...common, ...place, action: "pull-from-cos", condition, archiveDescription: "d" } as const;
+    const running = formatJob(owner, { ...pull, status: "in-progress", completedAt: null, archive: null });
+    expect(Object.keys(running).sort()).toEqual(keys);
+    expect(running).toMatchObject({ ArchiveId: null, ArchiveSizeInBytes: null, ArchiveDescription: "d", Tier: null });
+    expect(running.Condition).toEqual({
+      "If-Modified-Since": null,
+      "If-Umodified-Since": null,
+      "If-Match": "tag",
+      "If-None-Match": null,
+    });
+    const { archiveId: id, archiveSizeBytes, archiveTreeHash } = retrieval;
+    const archive = { archiveId: id, archiveSizeBytes, archiveTreeHash };
+    const done = formatJob(owner, { ...pull, status: "succeeded", completedAt: createdAt, archive });
+    expect(done).toMatchObject({
+      Action: "PullFromCOS",
+      ArchiveId: "A",
+      ArchiveSizeInBytes: 3 * MIB,
+      StatusCode: "Succeeded",
+    });
+    expect(parseJobList({ JobList: [push, running, done], Marker: null }).items.map((job) => job.action)).toEqual([
+      "other",
+      "other",
+      "other",
+    ]);
   });
 
   test("a failed job is completed, and a marker waits for success", () => {

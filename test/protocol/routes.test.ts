@@ -20,6 +20,9 @@ const routes: readonly Route[] = [
       "setNotification",
       "getNotification",
       "deleteNotification",
+      "initiateVaultLock",
+      "getVaultLock",
+      "abortVaultLock",
       "uploadArchive",
       "initiateMultipartUpload",
       "listMultipartUploads",
@@ -27,6 +30,7 @@ const routes: readonly Route[] = [
       "listJobs",
     ] as const
   ).map((operation): Route => ({ operation, account, vault })),
+  { operation: "completeVaultLock", account, vault, lock: "-L_" },
   { operation: "deleteArchive", account, vault, archive: archiveId("-A_") },
   ...(["uploadPart", "completeMultipartUpload", "listParts", "abortMultipartUpload"] as const).map(
     (operation): Route => ({ operation, account, vault, upload: uploadId("--u") }),

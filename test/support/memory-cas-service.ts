@@ -19,7 +19,7 @@ import {
 import type { Clock, Instant } from "../../src/domain/time.js";
 import { formatInventoryCsv } from "../../src/protocol/inventory-csv.js";
 import { formatInventoryJson, type InventoryEntry } from "../../src/protocol/inventory-wire.js";
-import { resolveOrderedRange } from "../../src/protocol/job-wire.js";
+import { resolveOrderedRange } from "../../src/protocol/job-order-wire.js";
 import {
   archiveIdLength,
   completedUploadMemoryMs,
