@@ -1,6 +1,6 @@
 /** Puts answers on the wire: headers of every response, JSON, streams with backpressure, errors (cas-api 2.2, 2.3, 4). */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { CorruptError } from "../domain/errors.js";
 import { formatError, type WireErrorCode } from "../protocol/error-wire.js";
 import type { Answer } from "./exchange.js";
@@ -11,8 +11,7 @@ const discardBytesMax = 64 * 1024 * 1024;
 
 export async function writeAnswer(response: ServerResponse, answer: Answer): Promise<void> {
   if (answer.output !== undefined) {
-    response.writeHead(answer.status, answer.headers);
-    await writeOutput(response, answer.output, Number(answer.headers?.["content-length"]));
+    await writeOutput(response, answer, answer.output);
     return;
   }
   if (answer.json === undefined) {
@@ -39,10 +38,8 @@ export async function writeError(
     return;
   }
   const { status, body: json } = formatError(error.code, error.message);
-  const stalled = body.signal.aborted;
-  writeJson(response, status, json, stalled ? { connection: "close" } : {});
-  // Node goes on discarding what arrives after the answer, so that no reset overtakes it; this is where that ends.
-  if (!body.ended && !stalled) discardAfterAnswer(body.stream);
+  const nothingMoreComes = body.signal.aborted || body.isHeldBack;
+  writeJson(response, status, json, nothingMoreComes ? { connection: "close" } : {});
 }
 
 /** The answer to bytes that Node's parser gave up on, when there is no response object to write to. */
@@ -71,13 +68,16 @@ function writeJson(response: ServerResponse, status: number, json: object, heade
   response.end(body);
 }
 
-async function writeOutput(response: ServerResponse, output: AsyncIterable<Buffer>, sizeBytes: number): Promise<void> {
+async function writeOutput(response: ServerResponse, answer: Answer, output: AsyncIterable<Buffer>): Promise<void> {
   let sentBytes = 0;
   for await (const chunk of output) {
     if (response.destroyed) return;
+    // Not before there is something to send: until then a failure can still be answered.
+    if (sentBytes === 0) response.writeHead(answer.status, answer.headers);
     sentBytes += chunk.length;
     if (!response.write(chunk)) await writable(response);
   }
+  const sizeBytes = Number(answer.headers?.["content-length"]);
   // The bytes can only be fewer when they were deleted between the lookup and the first read.
   if (sentBytes !== sizeBytes) throw new CorruptError(`The output has ${sentBytes} bytes instead of ${sizeBytes}`);
   response.end();
@@ -93,13 +93,4 @@ function writable(response: ServerResponse): Promise<void> {
     };
     response.on("drain", done).on("close", done);
   });
-}
-
-function discardAfterAnswer(stream: IncomingMessage): void {
-  let bytes = 0;
-  stream.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > 16 * discardBytesMax) stream.destroy();
-  });
-  stream.resume();
 }

@@ -12,7 +12,7 @@ import type { RequestBody } from "./request-body.js";
 export const archiveHandlers: Handlers<"uploadArchive" | "deleteArchive"> = {
   async uploadArchive(cas, { owner, headers, body }, { vault }) {
     const row = cas.store.vault(owner.appId, vault);
-    const upload = parseArchiveUpload(headers);
+    const upload = parseArchiveUpload(headers, { sizeBytesMax: cas.singleUploadBytesMax });
     const file = await receiveChecked(cas.store, upload, body);
     const archive = (await cas.store.storeArchive(row, { file, description: upload.description })) as ArchiveId;
     return { status: 201, headers: formatArchiveCreated({ ...upload, appId: owner.appId, vault, archive }) };

@@ -6,21 +6,26 @@
  * Never: answers before `durable()`; the server awaits it for every response. Knows no HTTP.
  */
 
-import { mkdir } from "node:fs/promises";
+import { LRUCache } from "lru-cache";
 import type { ByteRange } from "../domain/bytes.js";
 import type { VaultName } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
+import { makeDirectoryDurably } from "../lib/durable-file.js";
+import { invariant } from "../lib/invariant.js";
 import { WireError } from "../protocol/error-wire.js";
-import { archiveIdLength, treeHashLeafBytes, vaultsPerAccountMax } from "../protocol/limits.js";
+import { archiveIdLength, vaultsPerAccountMax } from "../protocol/limits.js";
 import type { TreeHashHex } from "../protocol/service.js";
-import { isTreeHashAligned, treeHashOfLeaves } from "../protocol/tree-hash.js";
 import { ArchiveTable, type NewArchiveRow } from "./archive-table.js";
 import { BodyFiles, type FilePiece, type IncomingFile } from "./body-files.js";
+import { BodyReaders } from "./body-readers.js";
 import type { ByteSource } from "./body-sink.js";
 import { BodyTable } from "./body-table.js";
 import { JobTable } from "./job-table.js";
 import { Metadata } from "./metadata.js";
+import { NotificationTable } from "./notification-table.js";
+import { rangeTreeHash } from "./range-tree-hash.js";
 import { UploadTable } from "./upload-table.js";
+import { VaultLockTable } from "./vault-lock-table.js";
 import { type VaultRow, type VaultSetting, VaultTable } from "./vault-table.js";
 
 export interface ArchiveStoreOptions {
@@ -33,37 +38,41 @@ export interface NewArchiveFile {
   readonly description: string;
 }
 
-const leafHashBytes = 32;
+const treeHashesRemembered = 10_000;
 
 export class ArchiveStore {
   readonly vaults: VaultTable;
+  readonly locks: VaultLockTable;
   readonly archives: ArchiveTable;
   readonly bodies: BodyTable;
   readonly uploads: UploadTable;
   readonly jobs: JobTable;
+  readonly notifications: NotificationTable;
   readonly #metadata: Metadata;
   readonly #files: BodyFiles;
   readonly #clock: Clock;
   readonly #randomBytes: (count: number) => Buffer;
-  readonly #readers = new Map<number, number>();
-  readonly #unlinkLater = new Map<number, number[]>();
+  readonly #treeHashes = new LRUCache<string, TreeHashHex>({ max: treeHashesRemembered });
+  readonly #readers = new BodyReaders((fileIds) => this.removeFiles(fileIds));
   #removals: Promise<void> = Promise.resolve();
 
   private constructor(metadata: Metadata, bodies: BodyTable, files: BodyFiles, options: ArchiveStoreOptions) {
     this.#metadata = metadata;
     this.vaults = new VaultTable(metadata.database);
+    this.locks = new VaultLockTable(metadata.database);
     this.archives = new ArchiveTable(metadata.database);
     this.bodies = bodies;
     this.uploads = new UploadTable(metadata.database);
     this.jobs = new JobTable(metadata.database);
+    this.notifications = new NotificationTable(metadata.database);
     this.#files = files;
     this.#clock = options.clock;
     this.#randomBytes = options.randomBytes;
   }
 
-  /** @throws UsageError when another process serves `dataDirectory`. */
+  /** @throws FileSystemError "busy" when another process serves `dataDirectory`. */
   static async open(dataDirectory: string, options: ArchiveStoreOptions): Promise<ArchiveStore> {
-    await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+    await makeDirectoryDurably(dataDirectory);
     const metadata = await Metadata.open(dataDirectory);
     try {
       const bodies = new BodyTable(metadata.database);
@@ -90,6 +99,11 @@ export class ArchiveStore {
   /** An unguessable id of `length` base64url characters, as the service's own (cas-api section 15.9). */
   newId(length: number): string {
     return this.#randomBytes((length * 3) / 4).toString("base64url");
+  }
+
+  /** From 0 (included) to 1 (excluded). */
+  randomNumber(): number {
+    return this.#randomBytes(4).readUInt32BE() / 2 ** 32;
   }
 
   transaction<T>(work: () => T): T {
@@ -126,8 +140,8 @@ export class ArchiveStore {
   /** Judged on the live state (cas-api section 6.3); takes the vault's jobs with it. */
   deleteVault(vault: VaultRow): void {
     this.releasing(() => {
-      const { vault_key: key } = this.vault(vault.account, vault.name as VaultName);
-      if (vault.archive_count > 0 || this.uploads.countOpen(key) > 0) {
+      const { vault_key: key, archive_count: archives } = this.vault(vault.account, vault.name as VaultName);
+      if (archives > 0 || this.uploads.countOpen(key) > 0) {
         throw new WireError("BadRequest", "vault is not empty, only empty vault can be delete");
       }
       const bodies = this.jobs.ofVault(key).map((job) => {
@@ -170,7 +184,6 @@ export class ArchiveStore {
       return this.transaction(record);
     } catch (error) {
       await file.discard();
-      await this.#files.remove([file.fileId]);
       throw error;
     }
   }
@@ -232,35 +245,38 @@ export class ArchiveStore {
       start: Math.max(0, range.start - file.start),
       end: Math.min(file.size_bytes, range.end - file.start),
     }));
-    this.#readers.set(bodyKey, (this.#readers.get(bodyKey) ?? 0) + 1);
+    this.#readers.begin(bodyKey);
     try {
       yield* this.#files.read(pieces);
     } finally {
-      this.#endReading(bodyKey);
+      this.#readers.end(bodyKey);
     }
   }
 
   /**
    * The tree hash of `range` of a body of `sizeBytes`; null when it is no subtree (cas-api section 13.3).
    *
-   * Part sizes are powers of two, so a subtree is either a run of whole files or lies within one.
+   * For bodies that do not change any more: hashes are remembered, because listings of jobs ask again and again.
    */
   rangeTreeHash(bodyKey: number, range: ByteRange, sizeBytes: number): TreeHashHex | null {
-    if (!isTreeHashAligned(range, sizeBytes)) return null;
-    const files = this.bodies.filesOf(bodyKey, range);
-    const [first] = files;
-    if (first === undefined) return null;
-    if (files.length > 1 || range.end - range.start === first.size_bytes) {
-      return treeHashOfLeaves(files.map((file) => file.tree_hash));
-    }
-    const leaves = this.bodies.leaves(first.file_id);
-    return leaves === undefined ? null : treeHashOfLeaves(leavesOf(leaves, range, first.start));
+    const key = `${bodyKey}:${range.start}-${range.end}`;
+    const known = this.#treeHashes.get(key);
+    if (known !== undefined) return known;
+    const hash = this.currentTreeHash(bodyKey, range, sizeBytes);
+    if (hash !== null) this.#treeHashes.set(key, hash);
+    return hash;
+  }
+
+  /** The same of a body whose files may still be replaced. */
+  currentTreeHash(bodyKey: number, range: ByteRange, sizeBytes: number): TreeHashHex | null {
+    const filesOf = (within: ByteRange) => this.bodies.filesOf(bodyKey, within);
+    return rangeTreeHash({ sizeBytes, filesOf, leavesOf: (fileId) => this.#leavesOf(fileId) }, range);
   }
 
   /** Removes what a transaction has detached, once the detachment is durable. */
   removeFiles(fileIds: readonly number[]): void {
     if (fileIds.length === 0) return;
-    // A file that cannot be removed now is an orphan, and the next start removes those.
+    // When the log cannot be synced the rows may come back, and must then find their files.
     this.#removals = this.#removals
       .then(() => this.durable())
       .then(() => this.#files.remove(fileIds))
@@ -274,33 +290,17 @@ export class ArchiveStore {
         bodyKey === null ? [] : [{ bodyKey, fileIds: this.bodies.releaseIfUnneeded(bodyKey) }],
       ),
     );
-    for (const { bodyKey, fileIds } of released) {
-      if (this.#readers.has(bodyKey)) this.#unlinkLater.set(bodyKey, fileIds);
-      else this.removeFiles(fileIds);
-    }
+    for (const { bodyKey, fileIds } of released) this.#readers.released(bodyKey, fileIds);
   }
 
-  #endReading(bodyKey: number): void {
-    const others = (this.#readers.get(bodyKey) ?? 1) - 1;
-    if (others > 0) {
-      this.#readers.set(bodyKey, others);
-      return;
-    }
-    this.#readers.delete(bodyKey);
-    this.removeFiles(this.#unlinkLater.get(bodyKey) ?? []);
-    this.#unlinkLater.delete(bodyKey);
+  #leavesOf(fileId: number): Buffer {
+    const leaves = this.bodies.leaves(fileId);
+    invariant(leaves !== undefined, "a file of a body has its leaves");
+    return leaves;
   }
 }
 
 /** The failure of a request for something that is not there. */
 export function notFound(message: string): WireError {
   return new WireError("ResourceNotFoundException", message);
-}
-
-function leavesOf(leaves: Buffer, range: ByteRange, fileStart: number): Buffer[] {
-  const first = (range.start - fileStart) / treeHashLeafBytes;
-  const end = Math.ceil((range.end - fileStart) / treeHashLeafBytes);
-  return Array.from({ length: end - first }, (_, index) =>
-    leaves.subarray((first + index) * leafHashBytes, (first + index + 1) * leafHashBytes),
-  );
 }

@@ -1,8 +1,7 @@
-/** Who sent a request, and whether they may name the account in its path (cas-api sections 1, 3.4, 3.5). */
+/** Who sent a request (cas-api sections 3.4, 3.5). What they may do is for `access-control.ts` to say. */
 
 import type { Clock } from "../domain/time.js";
 import { WireError } from "../protocol/error-wire.js";
-import type { AccountText } from "../protocol/routes.js";
 import { type ReceivedRequest, verifySignature } from "../protocol/signature.js";
 import type { Account, AccountDirectory } from "./accounts.js";
 
@@ -39,10 +38,4 @@ export class Authentication {
     if (account === undefined) throw new WireError("UnrecognizedClientException", "The access key id is unknown");
     return account;
   }
-}
-
-/** `-` and the caller's own number are the same; others' vaults are out of reach. @throws WireError */
-export function checkAccount(caller: Account, named: AccountText): void {
-  if (named === "-" || named === caller.appId) return;
-  throw new WireError("AccessDeniedException", `The key does not belong to account ${named}`);
 }

@@ -8,12 +8,14 @@
 
 import { type FileHandle, mkdir, open, readdir, rename, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type ByteRange, byteRange, MIB, rangeLength, splitRange } from "../domain/bytes.js";
+import { byteRange } from "../domain/bytes.js";
 import { CorruptError } from "../domain/errors.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
 import { SharedRun } from "../lib/shared-run.js";
 import type { ContentDigest } from "../protocol/tree-hash.js";
 import { type ByteSource, receiveInto } from "./body-sink.js";
+import { fileBlocks } from "./file-blocks.js";
+import { checkSpaceLeft } from "./free-space.js";
 
 /** A file that was received and is not published yet; nothing refers to it. */
 export interface IncomingFile {
@@ -21,6 +23,7 @@ export interface IncomingFile {
   readonly digest: ContentDigest;
   /** Makes the file survive a power loss under its final name. */
   publish(): Promise<void>;
+  /** Removes the file, published or not. */
   discard(): Promise<void>;
 }
 
@@ -32,7 +35,6 @@ export interface FilePiece {
 }
 
 const filesPerDirectory = 1000;
-const readBytes = MIB;
 
 export class BodyFiles {
   readonly #root: string;
@@ -57,6 +59,7 @@ export class BodyFiles {
   ): Promise<BodyFiles> {
     const root = join(dataDirectory, "bodies");
     await mkdir(root, { recursive: true, mode: 0o700 });
+    await syncDirectory(dataDirectory);
     let highest = options.highestKnown;
     for (const name of await readdir(root)) {
       if (!/^\d+$/.test(name)) continue;
@@ -65,17 +68,20 @@ export class BodyFiles {
     return new BodyFiles(root, highest + 1);
   }
 
-  /** Writes `source` to a new temporary file. @throws whatever reading or writing throws; nothing is left then. */
+  /**
+   * Writes `source` to a new temporary file.
+   *
+   * @throws whatever reading or writing throws; nothing is left then. ENOSPC also when only the reserve would be left.
+   */
   async receive(source: ByteSource): Promise<IncomingFile> {
+    await checkSpaceLeft(this.#root);
     const fileId = this.#nextFileId++;
     const temporary = `${await this.#prepare(fileId)}.tmp`;
     const handle = await open(temporary, "wx", 0o600);
-    const discard = async () => {
-      await handle.close().catch(() => undefined);
-      await removeIfPresent(temporary);
-    };
+    const discard = () => this.#discard(fileId, handle, temporary);
     try {
       const digest = await receiveInto(handle, source);
+      await checkSpaceLeft(this.#root);
       return { fileId, digest, discard, publish: () => this.#publish(fileId, handle, temporary) };
     } catch (error) {
       await discard();
@@ -88,16 +94,16 @@ export class BodyFiles {
     for (const piece of pieces) {
       const handle = await this.#openForReading(piece);
       try {
-        yield* blocksOf(handle, piece);
+        yield* fileBlocks(handle, `Body file ${piece.fileId}`, byteRange(piece.start, piece.end));
       } finally {
         await handle.close();
       }
     }
   }
 
-  /** Removes files that no row refers to any more. */
+  /** Removes files that no row refers to any more. One that cannot be removed is an orphan, until the next start. */
   async remove(fileIds: Iterable<number>): Promise<void> {
-    for (const fileId of fileIds) await removeIfPresent(this.#path(fileId));
+    for (const fileId of fileIds) await removeIfPresent(this.#path(fileId)).catch(() => undefined);
   }
 
   async #openForReading(piece: FilePiece): Promise<FileHandle> {
@@ -106,6 +112,12 @@ export class BodyFiles {
     } catch (error) {
       throw new CorruptError(`Cannot open body file ${piece.fileId}`, { cause: error });
     }
+  }
+
+  async #discard(fileId: number, handle: FileHandle, temporary: string): Promise<void> {
+    await handle.close().catch(() => undefined);
+    await removeIfPresent(temporary).catch(() => undefined);
+    await removeIfPresent(this.#path(fileId)).catch(() => undefined);
   }
 
   async #publish(fileId: number, handle: FileHandle, temporary: string): Promise<void> {
@@ -153,35 +165,6 @@ export class BodyFiles {
 
 function directoryNumber(fileId: number): number {
   return Math.floor(fileId / filesPerDirectory);
-}
-
-/** Reads one block ahead: the disk works while the block before is being sent. */
-async function* blocksOf(handle: FileHandle, piece: FilePiece): AsyncGenerator<Buffer, void, undefined> {
-  const blocks = splitRange(byteRange(piece.start, piece.end), readBytes);
-  const read = (index: number) => (index < blocks.length ? readBlock(handle, piece.fileId, blocks[index]!) : undefined);
-  let ahead = read(0);
-  try {
-    for (let index = 0; index < blocks.length; index++) {
-      const block = await ahead!;
-      ahead = read(index + 1);
-      // Its failure is seen when its turn comes; until then it must not count as unhandled.
-      ahead?.catch(() => undefined);
-      yield block;
-    }
-  } finally {
-    await ahead?.catch(() => undefined);
-  }
-}
-
-async function readBlock(handle: FileHandle, fileId: number, range: ByteRange): Promise<Buffer> {
-  const block = Buffer.allocUnsafeSlow(rangeLength(range));
-  let filled = 0;
-  while (filled < block.length) {
-    const { bytesRead } = await handle.read(block, filled, block.length - filled, range.start + filled);
-    if (bytesRead === 0) throw new CorruptError(`Body file ${fileId} ends before byte ${range.end}`);
-    filled += bytesRead;
-  }
-  return block;
 }
 
 /** Removes unfinished and unknown files of one directory; returns the highest file number seen. */

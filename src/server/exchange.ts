@@ -7,20 +7,26 @@ import type { Operation, Route } from "../protocol/routes.js";
 import type { NameValue } from "../protocol/signature.js";
 import type { ArchiveStore } from "./archive-store.js";
 import type { Inventory } from "./inventory.js";
+import type { JobOrders } from "./job-orders.js";
 import type { JobStore } from "./job-store.js";
 import type { MultipartStore } from "./multipart-store.js";
 import type { RequestBody } from "./request-body.js";
+import type { VaultLocks } from "./vault-lock.js";
 
 /** What all handlers work on. */
 export interface CasState {
   readonly store: ArchiveStore;
   readonly uploads: MultipartStore;
+  readonly orders: JobOrders;
   readonly jobs: JobStore;
   readonly inventory: Inventory;
+  readonly locks: VaultLocks;
+  /** Largest body of one Upload Archive. */
+  readonly singleUploadBytesMax: number;
 }
 
 export interface CasRequest {
-  /** Region and account: what resource names and locations are made of. */
+  /** Region and account of the vault that is asked for: what resource names and locations are made of. */
   readonly owner: VaultOwner;
   readonly headers: HeaderLookup;
   readonly parameters: readonly NameValue[];

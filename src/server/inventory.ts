@@ -12,7 +12,7 @@ import type { ArchiveId, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import { formatInventoryCsv } from "../protocol/inventory-csv.js";
 import { formatInventoryJson, type InventoryEntry } from "../protocol/inventory-wire.js";
-import type { InventoryOrder } from "../protocol/job-wire.js";
+import type { InventoryOrder } from "../protocol/job-order-wire.js";
 import { inventoryLimitMax } from "../protocol/limits.js";
 import { formatVaultQcs, type VaultOwner } from "../protocol/qcs.js";
 import type { InventoryFormat, TreeHashHex } from "../protocol/service.js";
@@ -33,7 +33,9 @@ export interface WrittenInventory {
   readonly nextMarker: string | null;
 }
 
-const rowsPerQuery = 100;
+// A query of so many rows takes a millisecond or two; between two of them others have their turn.
+const rowsPerQuery = 500;
+const vaultsPerTransaction = 200;
 
 export class Inventory {
   readonly #store: ArchiveStore;
@@ -45,11 +47,20 @@ export class Inventory {
     this.#intervalMs = options.intervalMs;
   }
 
-  /** The vault with its periodic inventory taken, if that is due: what descriptions show (6.2). */
-  refreshed(vault: VaultRow): VaultRow {
-    const reference = vault.inventory_at_ms ?? vault.created_at_ms;
-    const due = this.#intervalMs > 0 && this.#hasChanged(vault) && this.#isOld(reference);
-    return due ? this.#take(vault) : vault;
+  /**
+   * Takes the periodic inventories whose time has come, as of that time: each vault's once in a period, counted from
+   * its creation, if it has changed since its last one (12.1).
+   *
+   * @returns when the next is due, or may be: a vault that is made later is due later.
+   */
+  takeDue(): number | undefined {
+    if (this.#intervalMs === 0) return undefined;
+    const now = this.#store.now();
+    this.#store.transaction(() => {
+      const due = this.#store.vaults.uncheckedSince(now - this.#intervalMs, vaultsPerTransaction);
+      for (const vault of due) this.#check(vault, now);
+    });
+    return (this.#store.vaults.oldestCheck() ?? now) + this.#intervalMs;
   }
 
   /** The inventory a new job returns; with a marker, the one whose next page it names (12.3). */
@@ -57,8 +68,7 @@ export class Inventory {
     const continued =
       marker === null ? undefined : this.#store.jobs.inventoryContinuedBy(vault.vault_key, marker, this.#store.now());
     if (continued !== undefined) return takenInventory(continued);
-    const isFresh = vault.inventory_at_ms !== null && !(this.#hasChanged(vault) && this.#isOld(vault.inventory_at_ms));
-    return takenInventory(isFresh && this.#intervalMs > 0 ? vault : this.#take(vault));
+    return takenInventory(this.#intervalMs > 0 && vault.inventory_at_ms !== null ? vault : this.#take(vault));
   }
 
   /** Writes the ordered part of an inventory to a file that nothing refers to yet. */
@@ -81,12 +91,14 @@ export class Inventory {
     return { file, nextMarker: listing.nextMarker };
   }
 
-  #hasChanged(vault: VaultRow): boolean {
-    return vault.inventory_change !== vault.change_number;
-  }
-
-  #isOld(atMs: number): boolean {
-    return this.#store.now() - atMs >= this.#intervalMs;
+  /** Every change before the last due moment is in the database by now, and none after it: see `Background.catchUp`. */
+  #check(vault: VaultRow, now: number): void {
+    const reference = vault.inventory_checked_at_ms ?? vault.created_at_ms;
+    const dueAt = reference + Math.floor((now - reference) / this.#intervalMs) * this.#intervalMs;
+    if (vault.inventory_change !== vault.change_number) {
+      this.#store.vaults.takeInventory(vault.vault_key, Math.max(dueAt, vault.inventory_at_ms ?? 0));
+    }
+    this.#store.vaults.markChecked(vault.vault_key, dueAt);
   }
 
   #take(vault: VaultRow): VaultRow {
@@ -112,10 +124,9 @@ class Listing {
     this.#order = order;
   }
 
-  *entries(): Generator<InventoryEntry, void, undefined> {
+  async *entries(): AsyncGenerator<InventoryEntry, void, undefined> {
     let left = this.#order.limit ?? inventoryLimitMax;
-    for (const archive of this.#archives()) {
-      if (!isWithin(archive.created_at_ms, this.#order)) continue;
+    for await (const archive of this.#archives()) {
       if (left === 0) {
         this.nextMarker = archive.archive_id;
         return;
@@ -125,17 +136,14 @@ class Listing {
     }
   }
 
-  *#archives(): Generator<ListedArchiveRow, void, undefined> {
+  async *#archives(): AsyncGenerator<ListedArchiveRow, void, undefined> {
+    const filter = { change: this.#change, ...createdWithin(this.#order) };
     let fromId: string | undefined = this.#order.marker ?? "";
     while (fromId !== undefined) {
-      // One more than is used: it tells where the next query goes on.
-      const rows: ListedArchiveRow[] = this.#store.archives.listed(this.#vaultKey, {
-        change: this.#change,
-        fromId,
-        limit: rowsPerQuery + 1,
-      });
-      fromId = rows[rowsPerQuery]?.archive_id;
-      for (let index = 0; index < Math.min(rows.length, rowsPerQuery); index++) yield rows[index]!;
+      const page = this.#store.archives.listed(this.#vaultKey, { ...filter, fromId, rows: rowsPerQuery });
+      yield* page.archives;
+      fromId = page.nextId;
+      await nextTurn();
     }
   }
 }
@@ -144,12 +152,12 @@ function takenInventory(row: Pick<VaultRow, "inventory_change" | "inventory_at_m
   return { change: row.inventory_change ?? 0, takenAt: (row.inventory_at_ms ?? 0) as Instant };
 }
 
-/** Both ends included, compared in whole seconds (12.3). */
-function isWithin(createdAtMs: number, { createdFrom, createdUntil }: InventoryOrder): boolean {
-  const createdSecond = Math.floor(createdAtMs / 1000) * 1000;
-  return (
-    (createdFrom === null || createdSecond >= createdFrom) && (createdUntil === null || createdSecond <= createdUntil)
-  );
+/** Both ends of the order are included, compared in whole seconds (12.3). */
+function createdWithin({ createdFrom, createdUntil }: InventoryOrder) {
+  return {
+    createdFromMs: createdFrom ?? 0,
+    createdBeforeMs: createdUntil === null ? Number.MAX_SAFE_INTEGER : createdUntil + 1000,
+  };
 }
 
 function toEntry(archive: ListedArchiveRow): InventoryEntry {
@@ -162,10 +170,6 @@ function toEntry(archive: ListedArchiveRow): InventoryEntry {
   };
 }
 
-/** Pieces are some 100 archives long; between two of them others have their turn. */
 async function* utf8(text: AsyncIterable<string>): AsyncGenerator<Buffer, void, undefined> {
-  for await (const piece of text) {
-    yield Buffer.from(piece, "utf8");
-    await nextTurn();
-  }
+  for await (const piece of text) yield Buffer.from(piece, "utf8");
 }

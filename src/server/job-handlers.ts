@@ -1,15 +1,9 @@
 /** Job operations (cas-api section 11). */
 
 import { byteRange } from "../domain/bytes.js";
-import {
-  formatJob,
-  formatJobCreated,
-  formatJobList,
-  formatOutputHeaders,
-  parseJobFilter,
-  parseJobRequest,
-  parseRange,
-} from "../protocol/job-wire.js";
+import { formatJob, formatJobList, parseJobFilter } from "../protocol/job-description-wire.js";
+import { formatJobCreated, parseJobRequest } from "../protocol/job-order-wire.js";
+import { formatOutputHeaders, parseRange } from "../protocol/job-output-wire.js";
 import { type Handlers, readJson } from "./exchange.js";
 import { formatPlace, parsePlace } from "./page-place.js";
 
@@ -17,8 +11,8 @@ export const jobHandlers: Handlers<"initiateJob" | "listJobs" | "describeJob" | 
   async initiateJob(cas, request, { vault }) {
     const { owner } = request;
     cas.store.vault(owner.appId, vault);
-    const order = parseJobRequest(await readJson(request));
-    const job = await cas.jobs.initiate(cas.store.vault(owner.appId, vault), owner, order);
+    const order = parseJobRequest(await readJson(request), { copies: cas.orders.takesCopies });
+    const job = await cas.orders.initiate(cas.store.vault(owner.appId, vault), owner, order);
     return { status: 202, headers: formatJobCreated(owner.appId, vault, job) };
   },
 
@@ -27,9 +21,9 @@ export const jobHandlers: Handlers<"initiateJob" | "listJobs" | "describeJob" | 
     return { status: 200, json: formatJob(owner, facts) };
   },
 
-  listJobs(cas, { owner, parameters }, { vault }) {
+  async listJobs(cas, { owner, parameters }, { vault }) {
     const query = parseJobFilter(parameters);
-    const { items, next } = cas.jobs.list(cas.store.vault(owner.appId, vault), parsePlace(query.marker), query);
+    const { items, next } = await cas.jobs.list(cas.store.vault(owner.appId, vault), parsePlace(query.marker), query);
     const marker = next === undefined ? null : formatPlace({ atMs: next.createdAt, id: next.id });
     return { status: 200, json: formatJobList(owner, { items, marker }) };
   },

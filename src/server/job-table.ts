@@ -1,6 +1,7 @@
 /** Rows of jobs. Their state is not stored: `job-schedule.ts` computes it from the times that are. */
 
 import type { Database, Statement } from "better-sqlite3";
+import type { JobAction } from "../protocol/job-names.js";
 import type { InventoryFormat, RetrievalTier } from "../protocol/service.js";
 import type { ArchiveRow } from "./archive-table.js";
 
@@ -8,7 +9,7 @@ export interface JobRow {
   readonly job_key: number;
   readonly vault_key: number;
   readonly job_id: string;
-  readonly action: "retrieve-archive" | "retrieve-inventory";
+  readonly action: JobAction;
   readonly description: string;
   readonly callback_url: string | null;
   readonly created_at_ms: number;
@@ -28,6 +29,13 @@ export interface JobRow {
   readonly inventory_at_ms: number | null;
   readonly output_bytes: number | null;
   readonly next_marker: string | null;
+  readonly bucket: string | null;
+  readonly object: string | null;
+  readonly object_condition: string | null;
+  readonly archive_description: string | null;
+  readonly finished_at_ms: number | null;
+  readonly failure: string | null;
+  readonly is_announced: number;
 }
 
 /** With what is shown of the archive that a retrieval is about. */
@@ -36,7 +44,36 @@ export interface JobWithArchive extends JobRow {
   readonly archive_tree_hash: Buffer | null;
 }
 
-export type NewJobRow = Omit<JobRow, "job_key">;
+export type NewJobRow = Omit<JobRow, "job_key" | "finished_at_ms" | "failure">;
+
+/** How a copy ended. */
+export interface CopyEnd {
+  readonly finished_at_ms: number;
+  readonly expires_at_ms: number;
+  readonly failure: string | null;
+  /** Of the new archive; null leaves the column as it is. */
+  readonly archive_id: string | null;
+}
+
+/** What tells the state of a job, and its place in listings. */
+export type JobTimes = Pick<
+  JobRow,
+  | "job_key"
+  | "job_id"
+  | "action"
+  | "created_at_ms"
+  | "ready_at_ms"
+  | "expires_at_ms"
+  | "body_key"
+  | "finished_at_ms"
+  | "failure"
+>;
+
+/** A place in the order of listings. */
+export interface JobPlace {
+  readonly atMs: number;
+  readonly id: string;
+}
 
 const newColumns = [
   "vault_key",
@@ -61,6 +98,11 @@ const newColumns = [
   "inventory_at_ms",
   "output_bytes",
   "next_marker",
+  "bucket",
+  "object",
+  "object_condition",
+  "archive_description",
+  "is_announced",
 ] as const satisfies readonly (keyof NewJobRow)[];
 
 const select = `SELECT job.*, archive.size_bytes AS archive_size_bytes,
@@ -69,9 +111,17 @@ const select = `SELECT job.*, archive.size_bytes AS archive_size_bytes,
 export class JobTable {
   readonly #insert: Statement<[NewJobRow]>;
   readonly #find: Statement<[number, string], JobWithArchive>;
-  readonly #list: Statement<[{ vault: number; at: number; id: string }], JobWithArchive>;
+  readonly #get: Statement<[number], JobWithArchive>;
+  readonly #list: Statement<[{ vault: number; at: number; id: string; limit: number }], JobTimes>;
   readonly #loseSource: Statement<[number, string, number]>;
-  readonly #expired: Statement<[number], JobRow>;
+  readonly #expired: Statement<[number, number], JobRow>;
+  readonly #nextExpiry: Statement<[], number | null>;
+  readonly #unannounced: Statement<[number, number], JobWithArchive>;
+  readonly #nextUnannounced: Statement<[], number | null>;
+  readonly #announce: Statement<[number]>;
+  readonly #copies: Statement<[number, number], JobWithArchive>;
+  readonly #nextCopy: Statement<[number], number | null>;
+  readonly #endCopy: Statement<[CopyEnd & { job_key: number }]>;
   readonly #ofVault: Statement<[number], JobRow>;
   readonly #delete: Statement<[number]>;
   readonly #continued: Statement<[number, string, number], { inventory_change: number; inventory_at_ms: number }>;
@@ -82,13 +132,38 @@ export class JobTable {
     );
     this.#find = database.prepare(`${select} WHERE job.vault_key = ? AND job.job_id = ?`);
     this.#list = database.prepare(
-      `${select} WHERE job.vault_key = @vault AND (job.created_at_ms, job.job_id) >= (@at, @id)
-       ORDER BY job.created_at_ms, job.job_id`,
+      `SELECT job_key, job_id, action, created_at_ms, ready_at_ms, expires_at_ms, body_key, finished_at_ms, failure
+       FROM job WHERE vault_key = @vault AND (created_at_ms, job_id) >= (@at, @id)
+       ORDER BY created_at_ms, job_id LIMIT @limit`,
     );
+    this.#get = database.prepare(`${select} WHERE job.job_key = ?`);
     this.#loseSource = database.prepare(
       "UPDATE job SET body_key = NULL WHERE vault_key = ? AND archive_id = ? AND ready_at_ms > ?",
     );
-    this.#expired = database.prepare("SELECT * FROM job WHERE expires_at_ms <= ?");
+    this.#expired = database.prepare(
+      "SELECT * FROM job WHERE expires_at_ms <= ? AND is_announced = 1 ORDER BY expires_at_ms LIMIT ?",
+    );
+    this.#nextExpiry = database
+      .prepare<[], number | null>("SELECT min(expires_at_ms) FROM job WHERE is_announced = 1")
+      .pluck();
+    this.#unannounced = database.prepare(
+      `${select} WHERE job.is_announced = 0 AND job.ready_at_ms <= ? ORDER BY job.ready_at_ms LIMIT ?`,
+    );
+    this.#nextUnannounced = database
+      .prepare<[], number | null>("SELECT min(ready_at_ms) FROM job WHERE is_announced = 0")
+      .pluck();
+    this.#announce = database.prepare("UPDATE job SET is_announced = 1 WHERE job_key = ?");
+    const isCopy = "job.finished_at_ms IS NULL AND job.action IN ('push-to-cos', 'pull-from-cos')";
+    this.#copies = database.prepare(
+      `${select} WHERE ${isCopy} AND job.ready_at_ms <= ? ORDER BY job.ready_at_ms, job.job_key LIMIT ?`,
+    );
+    this.#nextCopy = database
+      .prepare<[number], number | null>(`SELECT min(ready_at_ms) FROM job WHERE ${isCopy} AND ready_at_ms > ?`)
+      .pluck();
+    this.#endCopy = database.prepare(
+      `UPDATE job SET finished_at_ms = @finished_at_ms, expires_at_ms = @expires_at_ms, failure = @failure,
+         archive_id = coalesce(@archive_id, archive_id), body_key = NULL WHERE job_key = @job_key`,
+    );
     this.#ofVault = database.prepare("SELECT * FROM job WHERE vault_key = ?");
     this.#delete = database.prepare("DELETE FROM job WHERE job_key = ?");
     this.#continued = database.prepare(
@@ -105,9 +180,13 @@ export class JobTable {
     return this.#find.get(vaultKey, jobId);
   }
 
-  /** All jobs from the given one on, by (creation, id); the caller stops when its page is full. */
-  listFrom(vaultKey: number, from: { readonly atMs: number; readonly id: string }): Iterable<JobWithArchive> {
-    return this.#list.iterate({ vault: vaultKey, at: from.atMs, id: from.id });
+  get(jobKey: number): JobWithArchive | undefined {
+    return this.#get.get(jobKey);
+  }
+
+  /** Jobs from the given one on, by (creation, id). */
+  listFrom(vaultKey: number, { from, limit }: { readonly from: JobPlace; readonly limit: number }): JobTimes[] {
+    return this.#list.all({ vault: vaultKey, at: from.atMs, id: from.id, limit });
   }
 
   /** Takes the bytes away from the archive's jobs that are not ready yet. */
@@ -115,8 +194,41 @@ export class JobTable {
     this.#loseSource.run(archive.vault_key, archive.archive_id, nowMs);
   }
 
-  expiredUntil(nowMs: number): JobRow[] {
-    return this.#expired.all(nowMs);
+  /** Expired jobs whose completion was announced: after a long pause of the service both are due. */
+  expiredUntil(nowMs: number, limit: number): JobRow[] {
+    return this.#expired.all(nowMs, limit);
+  }
+
+  nextExpiry(): number | undefined {
+    return this.#nextExpiry.get() ?? undefined;
+  }
+
+  /** Jobs that were ready by `nowMs` and whose completion nobody was told. */
+  unannounced(nowMs: number, limit: number): JobWithArchive[] {
+    return this.#unannounced.all(nowMs, limit);
+  }
+
+  nextUnannounced(): number | undefined {
+    return this.#nextUnannounced.get() ?? undefined;
+  }
+
+  markAnnounced(jobKey: number): void {
+    this.#announce.run(jobKey);
+  }
+
+  /** Copies from and to COS whose time has come and which have not ended. */
+  copiesDue(nowMs: number, limit: number): JobWithArchive[] {
+    return this.#copies.all(nowMs, limit);
+  }
+
+  /** When the next copy after `nowMs` begins. */
+  nextCopy(nowMs: number): number | undefined {
+    return this.#nextCopy.get(nowMs) ?? undefined;
+  }
+
+  /** Records how a copy ended and lets go of the bytes that it kept. */
+  endCopy(jobKey: number, end: CopyEnd): void {
+    this.#endCopy.run({ ...end, job_key: jobKey });
   }
 
   ofVault(vaultKey: number): JobRow[] {

@@ -10,7 +10,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { UsageError } from "../domain/errors.js";
+import { FileSystemError, UsageError } from "../domain/errors.js";
 import { syncDirectory } from "../lib/durable-file.js";
 import { SharedRun } from "../lib/shared-run.js";
 import { migrations } from "./schema.js";
@@ -29,7 +29,7 @@ export class Metadata {
     this.#log = log;
   }
 
-  /** @throws UsageError when another process serves the directory, or a newer version has written it. */
+  /** @throws FileSystemError "busy" when another process serves the directory; UsageError when a newer version wrote it. */
   static async open(dataDirectory: string): Promise<Metadata> {
     const path = join(dataDirectory, "metadata.db");
     const database = new Database(path, { timeout: 0 });
@@ -37,6 +37,8 @@ export class Metadata {
       takeOver(database, dataDirectory);
       migrate(database, dataDirectory);
       const log = await open(`${path}-wal`, "r+");
+      // What a killed process has committed is seen from now on, also if it did not come to sync it.
+      await log.datasync();
       await syncDirectory(dataDirectory);
       return new Metadata(database, log);
     } catch (error) {
@@ -94,7 +96,7 @@ function takeOver(database: Database.Database, dataDirectory: string): void {
     database.exec("COMMIT");
   } catch (error) {
     if (!(error instanceof Database.SqliteError) || !error.code.startsWith("SQLITE_BUSY")) throw error;
-    throw new UsageError(`Cannot use ${dataDirectory}: process ${readPid(pidPath)} is serving it`, {
+    throw new FileSystemError("busy", `Cannot use ${dataDirectory}: process ${readPid(pidPath)} is serving it`, {
       cause: error,
       hint: "Stop that server first or choose another --data directory",
     });

@@ -34,7 +34,8 @@ type MultipartOperation =
 export const multipartHandlers: Handlers<MultipartOperation> = {
   initiateMultipartUpload(cas, { owner, headers }, { vault }) {
     const row = cas.store.vault(owner.appId, vault);
-    const id = cas.uploads.initiate(row, parseInitiateUpload(headers)) as UploadId;
+    const upload = parseInitiateUpload(headers, { lenient: cas.uploads.lenientPartSize });
+    const id = cas.uploads.initiate(row, upload) as UploadId;
     return { status: 201, headers: formatUploadCreated(owner.appId, vault, id) };
   },
 
@@ -48,9 +49,7 @@ export const multipartHandlers: Handlers<MultipartOperation> = {
 
   completeMultipartUpload(cas, { owner, headers }, { vault, upload }) {
     const row = cas.store.vault(owner.appId, vault);
-    const completion = parseCompletion(headers);
-    const archive = cas.uploads.complete(row, upload, completion);
-    const { treeHash } = completion;
+    const { archiveId: archive, treeHash } = cas.uploads.complete(row, upload, parseCompletion(headers));
     return { status: 201, headers: formatArchiveCreated({ appId: owner.appId, vault, archive, treeHash }) };
   },
 

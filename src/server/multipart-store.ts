@@ -7,9 +7,11 @@
 
 import { byteRange } from "../domain/bytes.js";
 import type { ArchiveId } from "../domain/ids.js";
+import { invariant } from "../lib/invariant.js";
 import { invalidParameter, WireError } from "../protocol/error-wire.js";
 import { completedUploadMemoryMs, partCountMax, uploadIdLength } from "../protocol/limits.js";
 import type { NewUpload, PartUpload, UploadCompletion } from "../protocol/multipart-wire.js";
+import type { TreeHashHex } from "../protocol/service.js";
 import { treeHashOfLeaves } from "../protocol/tree-hash.js";
 import { type ArchiveStore, notFound } from "./archive-store.js";
 import type { ByteSource } from "./body-sink.js";
@@ -21,15 +23,32 @@ import type { VaultRow } from "./vault-table.js";
 /** An upload that takes parts. */
 export type OpenUpload = UploadRow & { readonly body_key: number };
 
+export interface MultipartOptions {
+  /** How long an upload lives after its last activity (10.7). */
+  readonly lifetimeMs: number;
+  /** Takes part sizes of any number of MiB, not only powers of two (cas-api section 16, row 2). */
+  readonly lenientPartSize?: boolean | undefined;
+}
+
+/** The archive that an upload has become. */
+export interface CompletedUpload {
+  readonly archiveId: ArchiveId;
+  readonly treeHash: TreeHashHex;
+}
+
+const expiryPauseMs = 1000;
+
 export class MultipartStore {
+  readonly lenientPartSize: boolean;
   readonly #store: ArchiveStore;
   readonly #lifetimeMs: number;
   /** How many parts each upload is receiving; such an upload is active and does not expire. */
   readonly #receiving = new Map<number, number>();
 
-  constructor(store: ArchiveStore, { lifetimeMs }: { readonly lifetimeMs: number }) {
+  constructor(store: ArchiveStore, { lifetimeMs, lenientPartSize = false }: MultipartOptions) {
     this.#store = store;
     this.#lifetimeMs = lifetimeMs;
+    this.lenientPartSize = lenientPartSize;
   }
 
   initiate(vault: VaultRow, { partSizeBytes, description }: NewUpload): string {
@@ -79,21 +98,27 @@ export class MultipartStore {
     }
   }
 
-  /** Makes the archive; repeating it gives the same id for an hour (10.3). */
-  complete(vault: VaultRow, uploadId: string, completion: UploadCompletion): ArchiveId {
+  /**
+   * Makes the archive; repeating it gives the same one for an hour (10.3).
+   *
+   * @throws WireError when the parts do not make up what the client says; the upload is then as it was.
+   */
+  complete(vault: VaultRow, uploadId: string, completion: UploadCompletion): CompletedUpload {
     return this.#store.transaction(() => {
       const done = this.#store.uploads.find(vault.vault_key, uploadId);
-      if (done?.archive_id != null && this.#isRemembered(done)) return done.archive_id as ArchiveId;
+      if (done?.archive_id != null && this.#isRemembered(done)) {
+        return this.#completedBefore(vault, done.archive_id, completion);
+      }
       const upload = this.open(vault, uploadId);
-      this.#checkParts(upload, completion);
+      const treeHash = this.#checkedTreeHash(upload, completion);
       const archiveId = this.#store.insertArchive(vault.vault_key, {
         description: upload.description,
         size_bytes: completion.sizeBytes,
-        tree_hash: Buffer.from(completion.treeHash, "hex"),
+        tree_hash: Buffer.from(treeHash, "hex"),
         body_key: upload.body_key,
-      });
+      }) as ArchiveId;
       this.#store.uploads.end(upload.upload_key, { atMs: this.#store.now(), archiveId });
-      return archiveId as ArchiveId;
+      return { archiveId, treeHash };
     });
   }
 
@@ -120,8 +145,12 @@ export class MultipartStore {
     return this.#store.uploads.listOpen(vault.vault_key, from, limit);
   }
 
-  /** Forgets idle uploads with their parts, and ended ones that need not be remembered any longer. */
-  expire(): void {
+  /**
+   * Forgets idle uploads with their parts, and ended ones that need not be remembered any longer.
+   *
+   * @returns when the next expires, or may: what begins or ends from now on is due later.
+   */
+  expire(): number {
     const now = this.#store.now();
     const idle = this.#store.uploads.idleSince(now - this.#lifetimeMs).filter((upload) => !this.#isAlive(upload));
     if (idle.length > 0) {
@@ -134,24 +163,44 @@ export class MultipartStore {
       );
     }
     this.#store.uploads.forgetEndedUntil(now - completedUploadMemoryMs);
+    const oldest = this.#store.uploads.oldestActivity() ?? now;
+    // An upload that is receiving a part is alive, however old; it is looked at again after a while.
+    return Math.min(now + completedUploadMemoryMs, Math.max(oldest + this.#lifetimeMs, now + expiryPauseMs));
   }
 
-  #checkParts(upload: OpenUpload, { sizeBytes, treeHash }: UploadCompletion): void {
+  /** A repetition that speaks of other bytes is none: its client must not believe that these are stored. */
+  #completedBefore(vault: VaultRow, archiveId: string, completion: UploadCompletion): CompletedUpload {
+    const archive = this.#store.archives.find(vault.vault_key, archiveId);
+    invariant(archive !== undefined, "rows of archives outlive their deletion");
+    const treeHash = archive.tree_hash.toString("hex") as TreeHashHex;
+    if (completion.sizeBytes !== archive.size_bytes) {
+      throw invalidParameter(`The archive has ${archive.size_bytes} bytes, x-cas-archive-size says otherwise`);
+    }
+    if (completion.treeHash !== treeHash && completion.treeHash !== this.#combinedHash(archive.body_key)) {
+      throw differentTreeHash();
+    }
+    return { archiveId: archiveId as ArchiveId, treeHash };
+  }
+
+  /** The true tree hash of the parts, which must be contiguous and of the size and hash that the client claims. */
+  #checkedTreeHash(upload: OpenUpload, { sizeBytes, treeHash }: UploadCompletion): TreeHashHex {
     const parts = this.#store.bodies.filesFrom(upload.body_key, { start: 0, limit: partCountMax });
-    if (parts.length === 0) throw invalidParameter("The upload has no parts");
-    let end = 0;
-    for (const [index, part] of parts.entries()) {
-      const isLast = index === parts.length - 1;
-      if (part.start !== end) throw invalidParameter(`The part at byte ${end} is missing`);
-      if (!isLast && part.size_bytes !== upload.part_size_bytes) {
-        throw invalidParameter(`The part at byte ${end} is short and not the last`);
-      }
-      end += part.size_bytes;
+    const partsBytes = checkContiguous(parts, upload.part_size_bytes);
+    if (partsBytes !== sizeBytes) {
+      throw invalidParameter(`The parts have ${partsBytes} bytes, x-cas-archive-size says ${sizeBytes}`);
     }
-    if (end !== sizeBytes) throw invalidParameter(`The parts have ${end} bytes, x-cas-archive-size says ${sizeBytes}`);
-    if (treeHashOfLeaves(parts.map((part) => part.tree_hash)) !== treeHash) {
-      throw new WireError("InvalidDigest", "The tree hash of the parts differs from x-cas-sha256-tree-hash");
-    }
+    const trueHash = this.#store.currentTreeHash(upload.body_key, byteRange(0, sizeBytes), sizeBytes);
+    invariant(trueHash !== null, "the whole is a subtree of itself");
+    // The official command line takes part sizes that make its own combination of the parts wrong (16, row 2).
+    if (treeHash !== trueHash && treeHash !== this.#combinedHash(upload.body_key)) throw differentTreeHash();
+    return trueHash;
+  }
+
+  /** The tree hash as if every part were a subtree; undefined when that must not be accepted. */
+  #combinedHash(bodyKey: number | null): TreeHashHex | undefined {
+    if (!this.lenientPartSize || bodyKey === null) return undefined;
+    const parts = this.#store.bodies.filesFrom(bodyKey, { start: 0, limit: partCountMax });
+    return treeHashOfLeaves(parts.map((part) => part.tree_hash));
   }
 
   #isAlive(upload: UploadRow): boolean {
@@ -168,6 +217,24 @@ export class MultipartStore {
     if (count > 0) this.#receiving.set(uploadKey, count);
     else this.#receiving.delete(uploadKey);
   }
+}
+
+/** The bytes of all parts. @throws WireError when one is missing, or short without being the last. */
+function checkContiguous(parts: readonly BodyFileRow[], partSizeBytes: number): number {
+  if (parts.length === 0) throw invalidParameter("The upload has no parts");
+  let end = 0;
+  for (const [index, part] of parts.entries()) {
+    if (part.start !== end) throw invalidParameter(`The part at byte ${end} is missing`);
+    if (index < parts.length - 1 && part.size_bytes !== partSizeBytes) {
+      throw invalidParameter(`The part at byte ${end} is short and not the last`);
+    }
+    end += part.size_bytes;
+  }
+  return end;
+}
+
+function differentTreeHash(): WireError {
+  return new WireError("InvalidDigest", "The tree hash of the parts differs from x-cas-sha256-tree-hash");
 }
 
 /** The half-open range of a part. */

@@ -5,8 +5,9 @@
  * does, `signal` aborts with a RequestTimeoutException.
  */
 
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { invalidParameter, WireError } from "../protocol/error-wire.js";
+import { singleUploadBytesMax } from "../protocol/limits.js";
 
 export interface BodyTimes {
   /** Longest pause within a body, in milliseconds. */
@@ -16,11 +17,17 @@ export interface BodyTimes {
 }
 
 export class RequestBody {
-  readonly stream: IncomingMessage;
+  readonly #stream: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #times: BodyTimes;
   readonly #stalled = new AbortController();
+  #isHeldBack: boolean;
 
-  constructor(stream: IncomingMessage, times: BodyTimes) {
-    this.stream = stream;
+  constructor(stream: IncomingMessage, response: ServerResponse, times: BodyTimes) {
+    this.#stream = stream;
+    this.#response = response;
+    this.#times = times;
+    this.#isHeldBack = hasBody(stream) && /^100-continue$/i.test(stream.headers.expect ?? "");
     if (!hasBody(stream)) {
       stream.socket.setTimeout(times.answerStallMs);
       return;
@@ -29,6 +36,20 @@ export class RequestBody {
       this.#stalled.abort(new WireError("RequestTimeoutException", "Nothing more of the body has arrived"));
     });
     stream.once("end", () => stream.socket.setTimeout(times.answerStallMs));
+  }
+
+  /** The bytes; asks for them, when the client waits for that (`Expect: 100-continue`). */
+  get stream(): IncomingMessage {
+    if (this.#isHeldBack) {
+      this.#isHeldBack = false;
+      this.#response.writeContinue();
+    }
+    return this.#stream;
+  }
+
+  /** Whether the client waits to be asked for the body; after an answer it may send it or not, who knows. */
+  get isHeldBack(): boolean {
+    return this.#isHeldBack;
   }
 
   /** Aborts when the body stalls. */
@@ -51,9 +72,10 @@ export class RequestBody {
   /**
    * Reads on and forgets what arrives: a client that is still sending would not see an answer (cas-api section 4.4).
    *
-   * Resolves at the end of the body, after `bytesMax`, or when the client is gone or stalls.
+   * Resolves at the end of the body, after `bytesMax`, or when the client is gone, stalls or waits to be asked.
    */
   async discard(bytesMax: number): Promise<void> {
+    if (this.#isHeldBack) return;
     let bytes = 0;
     await this.#consume((chunk) => {
       bytes += chunk.length;
@@ -61,9 +83,25 @@ export class RequestBody {
     }).catch(() => undefined);
   }
 
-  /** Whether all of it has been read. */
-  get ended(): boolean {
-    return this.stream.readableEnded;
+  /**
+   * After the answer: takes what still comes, so that no reset overtakes the answer on its way to a client that sends
+   * everything before it reads. One that stalls, or sends more than any upload has, is cut off.
+   */
+  forgetRest(): void {
+    const stream = this.#stream;
+    if (stream.readableEnded || stream.destroyed || this.#isHeldBack || this.signal.aborted) return;
+    let bytes = 0;
+    stream.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > singleUploadBytesMax) stream.destroy();
+    });
+    this.signal.addEventListener("abort", () => stream.destroy(), { once: true });
+    const watch = () => stream.socket.setTimeout(this.#times.bodyStallMs);
+    watch();
+    // With the end of the answer Node gives the connection the longer time of one that waits for its next request.
+    this.#response.once("finish", watch);
+    stream.once("end", watch);
+    stream.resume();
   }
 
   #consume(take: (chunk: Buffer) => void): Promise<void> {

@@ -104,4 +104,45 @@ export const migrations: readonly string[] = [
   CREATE INDEX job_by_archive ON job (vault_key, archive_id) WHERE archive_id IS NOT NULL;
   CREATE INDEX job_by_next_marker ON job (vault_key, next_marker) WHERE next_marker IS NOT NULL;
   `,
+  `
+  -- Jobs that copy from or to COS do something at their time: their end is recorded, that of the others is computed.
+  -- Until then expires_at_ms is out of reach, ready_at_ms is when the copying begins. A pull keeps its range of the
+  -- object in range_start and range_end (NULL: to the end), and gets its archive_id when it has succeeded.
+  ALTER TABLE job ADD COLUMN bucket TEXT;
+  ALTER TABLE job ADD COLUMN object TEXT;
+  ALTER TABLE job ADD COLUMN object_condition TEXT;    -- JSON
+  ALTER TABLE job ADD COLUMN archive_description TEXT;
+  ALTER TABLE job ADD COLUMN finished_at_ms INTEGER;
+  ALTER TABLE job ADD COLUMN failure TEXT;             -- why it failed; NULL when it has succeeded
+  -- 1 once its completion is in the outbox; 1 from the beginning for copies, whose end puts it there.
+  ALTER TABLE job ADD COLUMN is_announced INTEGER NOT NULL DEFAULT 0;
+  CREATE INDEX job_by_ready ON job (ready_at_ms) WHERE is_announced = 0;
+  CREATE INDEX job_by_copy ON job (ready_at_ms)
+    WHERE finished_at_ms IS NULL AND action IN ('push-to-cos', 'pull-from-cos');
+
+  -- The outbox of notifications: a row lives until it is delivered or given up.
+  CREATE TABLE notification (
+    notification_key INTEGER PRIMARY KEY AUTOINCREMENT,
+    url              TEXT NOT NULL,
+    body             TEXT NOT NULL,                    -- Describe Job as it was on completion
+    attempts         INTEGER NOT NULL DEFAULT 0,
+    due_at_ms        INTEGER NOT NULL
+  ) STRICT;
+  CREATE INDEX notification_by_due ON notification (due_at_ms);
+
+  -- When the periodic inventory last looked at the vault, whether it had changed or not; NULL before the first time.
+  ALTER TABLE vault ADD COLUMN inventory_checked_at_ms INTEGER;
+  CREATE INDEX vault_by_check ON vault (coalesce(inventory_checked_at_ms, created_at_ms));
+  `,
+  `
+  -- At most one lock of a vault; one that has expired may still have its row.
+  CREATE TABLE vault_lock (
+    vault_key       INTEGER PRIMARY KEY REFERENCES vault ON DELETE CASCADE,
+    lock_id         TEXT NOT NULL,
+    policy          TEXT NOT NULL,                  -- as the owner wrote it
+    created_at_ms   INTEGER NOT NULL,
+    expires_at_ms   INTEGER NOT NULL,               -- fixed when the lock begins; means nothing once it is permanent
+    locked_at_ms    INTEGER                         -- when it was completed; NULL while in progress
+  ) STRICT;
+  `,
 ];

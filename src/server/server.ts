@@ -10,27 +10,29 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 import { MIB } from "../domain/bytes.js";
 import { describeError } from "../domain/errors.js";
-import type { Observer } from "../domain/events.js";
-import type { Clock } from "../domain/time.js";
 import { WireError, type WireErrorCode } from "../protocol/error-wire.js";
 import { parseQuery, splitTarget } from "../protocol/query.js";
 import { matchRoute, type Operation, type Route } from "../protocol/routes.js";
 import type { NameValue } from "../protocol/signature.js";
-import { singleAccount } from "./accounts.js";
-import { rawErrorAnswer, writeAnswer, writeError } from "./answer-writer.js";
+import { AccessControl } from "./access-control.js";
+import { type Account, accountDirectory } from "./accounts.js";
+import { writeAnswer, writeError } from "./answer-writer.js";
 import { archiveHandlers } from "./archive-handlers.js";
 import { ArchiveStore } from "./archive-store.js";
-import { Authentication, checkAccount } from "./authentication.js";
+import { Authentication } from "./authentication.js";
+import { BrokenRequests } from "./broken-requests.js";
+import { limitConnections } from "./connection-limit.js";
+import { Engine, type EngineOptions } from "./engine.js";
 import type { Answer, CasRequest, CasState, Handler, Handlers } from "./exchange.js";
-import { Inventory } from "./inventory.js";
 import { jobHandlers } from "./job-handlers.js";
-import { JobStore, type RetrievalTimes } from "./job-store.js";
 import { multipartHandlers } from "./multipart-handlers.js";
-import { MultipartStore } from "./multipart-store.js";
+import type { ObjectStore, ObjectStoreChoice } from "./object-store.js";
+import { openObjectStore } from "./object-store-opening.js";
 import { type BodyTimes, RequestBody } from "./request-body.js";
 import { vaultHandlers } from "./vault-handlers.js";
+import { vaultLockHandlers } from "./vault-lock-handlers.js";
 
-export interface ServerOptions extends Partial<BodyTimes> {
+export interface ServerOptions extends EngineOptions, Partial<BodyTimes> {
   readonly dataDirectory: string;
   readonly host: string;
   /** 0 takes a free one. */
@@ -38,19 +40,17 @@ export interface ServerOptions extends Partial<BodyTimes> {
   readonly appId: string;
   readonly secretId: string;
   readonly secretKey: string;
-  /** As in `ap-chengdu`; stands in resource names. */
-  readonly region: string;
-  readonly retrievalMs: RetrievalTimes;
-  /** How old the inventory of a changed vault may get; 0 takes a new one for every inventory job. */
-  readonly inventoryIntervalMs: number;
-  readonly outputLifetimeMs: number;
-  /** Counted from the last activity of an upload. */
-  readonly uploadLifetimeMs: number;
+  /** Keys of other accounts, and further keys of this one. */
+  readonly accounts?: readonly Account[] | undefined;
+  /** How many connections are open at once; one more is closed at once. Bounds memory and open files. */
+  readonly connectionsMax?: number | undefined;
+  /** Longest time in which the headers of a request arrive, counted from the connection's or the last answer's end. */
+  readonly headersTimeoutMs?: number | undefined;
   /** Takes only the canonical form of signatures. */
   readonly strictSignature: boolean;
   readonly clockSkewMs: number;
-  readonly clock: Clock;
-  readonly observer?: Observer | undefined;
+  /** What push-to-cos and pull-from-cos copy to and from; without it they are refused. */
+  readonly objectStore?: ObjectStoreChoice | undefined;
   readonly randomBytes?: ((count: number) => Buffer) | undefined;
 }
 
@@ -62,13 +62,22 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-const handlers: Handlers<Operation> = { ...vaultHandlers, ...archiveHandlers, ...multipartHandlers, ...jobHandlers };
+const handlers: Handlers<Operation> = {
+  ...vaultHandlers,
+  ...vaultLockHandlers,
+  ...archiveHandlers,
+  ...multipartHandlers,
+  ...jobHandlers,
+};
 
 // The official client waits 100 s for data; who is silent for longer in the middle of a body is gone.
 const bodyStallMsDefault = 100_000;
 // A mount that lands a recall may pause while its disk is busy.
 const answerStallMsDefault = 600_000;
 const keepAliveMs = 75_000;
+const headersTimeoutMsDefault = 60_000;
+// Each may hold two open files and some 3 MiB.
+const connectionsMaxDefault = 512;
 const closeGraceMs = 2000;
 const requestIdBytes = 30;
 
@@ -76,48 +85,70 @@ const requestIdBytes = 30;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const randomBytes = options.randomBytes ?? cryptoRandomBytes;
   const store = await ArchiveStore.open(options.dataDirectory, { clock: options.clock, randomBytes });
+  const service = await openService(store, { ...options, randomBytes });
   try {
-    const service = new Service(store, options, randomBytes);
     const port = await service.listen();
     const host = options.host.includes(":") ? `[${options.host}]` : options.host;
     return { url: `http://${host}:${port}`, port, close: () => service.close() };
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+}
+
+async function openService(
+  store: ArchiveStore,
+  options: ServerOptions & Pick<ServiceParts, "randomBytes">,
+): Promise<Service> {
+  try {
+    const objects = options.objectStore === undefined ? undefined : await openObjectStore(options.objectStore);
+    return new Service({ store, objects, randomBytes: options.randomBytes }, options);
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
+interface ServiceParts {
+  readonly store: ArchiveStore;
+  readonly objects: ObjectStore | undefined;
+  readonly randomBytes: (count: number) => Buffer;
+}
+
 class Service {
   readonly #options: ServerOptions;
   readonly #bodyTimes: BodyTimes;
   readonly #randomBytes: (count: number) => Buffer;
-  readonly #state: CasState;
+  readonly #engine: Engine;
   readonly #authentication: Authentication;
+  readonly #access: AccessControl;
   readonly #http: Server;
   readonly #running = new Set<Promise<void>>();
+  readonly #broken = new BrokenRequests(() => this.#newRequestId());
 
-  constructor(store: ArchiveStore, options: ServerOptions, randomBytes: (count: number) => Buffer) {
+  constructor({ store, objects, randomBytes }: ServiceParts, options: ServerOptions) {
     this.#options = options;
     this.#randomBytes = randomBytes;
     this.#bodyTimes = {
       bodyStallMs: options.bodyStallMs ?? bodyStallMsDefault,
       answerStallMs: options.answerStallMs ?? answerStallMsDefault,
     };
-    this.#state = stateOf(store, options);
-    this.#authentication = new Authentication(singleAccount(options), {
+    this.#engine = new Engine(store, objects, options);
+    this.#authentication = new Authentication(accountDirectory(accountsOf(options)), {
       clock: options.clock,
       clockSkewMs: options.clockSkewMs,
       strict: options.strictSignature,
     });
+    this.#access = new AccessControl(store, this.#engine.state.locks, { region: options.region });
     this.#http = this.#createHttpServer();
   }
 
   async listen(): Promise<number> {
-    this.#expire();
     await new Promise<void>((resolve, reject) => {
       this.#http.once("error", reject);
       this.#http.listen(this.#options.port, this.#options.host, () => {
         this.#http.off("error", reject);
+        this.#engine.start();
         resolve();
       });
     });
@@ -137,22 +168,35 @@ class Service {
     const linger = setTimeout(() => this.#http.closeAllConnections(), closeGraceMs);
     await closed;
     clearTimeout(linger);
-    await this.#state.store.close();
+    await this.#engine.close();
+    await this.#engine.state.store.close();
   }
 
   #createHttpServer(): Server {
+    const { headersTimeoutMs = headersTimeoutMsDefault } = this.#options;
     const server = createServer({
       // Fewer, larger steps between the socket and the file.
       highWaterMark: MIB,
       keepAliveTimeout: keepAliveMs,
       // An upload may take hours; `RequestBody` watches for those that have stopped.
       requestTimeout: 0,
-      headersTimeout: 60_000,
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: Math.min(headersTimeoutMs / 2, 30_000),
       // The signature decides what a missing Host means.
       requireHostHeader: false,
     });
-    server.on("request", (request, response) => this.#track(this.#serve(request, response)));
-    server.on("clientError", (error: NodeJS.ErrnoException, socket) => this.#refuse(error, socket as Socket));
+    // Not in Node's types: whoever has sent a whole request and closed that direction gets the answer all the same.
+    Object.assign(server, { httpAllowHalfOpen: true });
+    limitConnections(server, this.#options.connectionsMax ?? connectionsMaxDefault);
+    const serve = (request: IncomingMessage, response: ServerResponse) => {
+      this.#broken.onRequest(request, response);
+      this.#track(this.#serve(request, response));
+    };
+    server.on("request", serve);
+    // A client that waits for a 100 gets it when its body is wanted; other expectations are none of this service's.
+    server.on("checkContinue", serve);
+    server.on("checkExpectation", serve);
+    server.on("clientError", (error, socket) => this.#track(this.#broken.onClientError(error, socket as Socket)));
     return server;
   }
 
@@ -167,14 +211,16 @@ class Service {
     response.setHeader("x-cas-requestId", this.#newRequestId());
     response.on("error", () => undefined);
     request.on("error", () => undefined);
-    const body = new RequestBody(request, this.#bodyTimes);
+    const body = new RequestBody(request, response, this.#bodyTimes);
     try {
       const answer = await this.#answer(request, body);
-      await this.#state.store.durable();
+      await this.#engine.state.store.durable();
+      if (body.isHeldBack) response.setHeader("connection", "close");
       await writeAnswer(response, answer);
     } catch (error) {
       await writeError(response, body, this.#failureOf(request, error));
     }
+    body.forgetRest();
   }
 
   async #answer(request: IncomingMessage, body: RequestBody): Promise<Answer> {
@@ -184,17 +230,12 @@ class Service {
     const match = matchRoute(method, path);
     if (!match.ok) throw new WireError(match.code, match.message);
     const received = { method, path, parameters, headers: headerLines(request.rawHeaders) };
-    const account = this.#authentication.authenticate(received);
-    checkAccount(account, match.route.account);
-    this.#expire();
+    const caller = this.#authentication.authenticate(received);
+    this.#engine.catchUp();
+    const appId = this.#access.authorize(caller, match.route, request.socket.remoteAddress);
     const headers = (name: string) => headerValue(request, name);
-    const owner = { region: this.#options.region, appId: account.appId };
-    return handle(this.#state, { owner, headers, parameters, body }, match.route);
-  }
-
-  #expire(): void {
-    this.#state.uploads.expire();
-    this.#state.jobs.expire();
+    const owner = { region: this.#options.region, appId };
+    return handle(this.#engine.state, { owner, headers, parameters, body }, match.route);
   }
 
   #failureOf(request: IncomingMessage, error: unknown): { readonly code: WireErrorCode; readonly message: string } {
@@ -208,18 +249,6 @@ class Service {
     };
   }
 
-  /** A request that Node could not parse, or a body that ended before its Content-Length. */
-  #refuse(error: NodeJS.ErrnoException, socket: Socket): void {
-    if (!socket.writable || error.code === "ECONNRESET") {
-      socket.destroy();
-      return;
-    }
-    const isShort = error.code === "HPE_INVALID_EOF_STATE" || error.code === "ERR_HTTP_REQUEST_TIMEOUT";
-    const code = isShort ? "RequestTimeoutException" : "BadRequest";
-    const message = isShort ? "The request ended before it was complete" : "The request is not well-formed HTTP";
-    socket.end(rawErrorAnswer(code, message, this.#newRequestId()), () => socket.destroy());
-  }
-
   #newRequestId(): string {
     return this.#randomBytes(requestIdBytes).toString("base64");
   }
@@ -229,14 +258,9 @@ class Service {
   }
 }
 
-function stateOf(store: ArchiveStore, options: ServerOptions): CasState {
-  const inventory = new Inventory(store, { intervalMs: options.inventoryIntervalMs });
-  return {
-    store,
-    inventory,
-    uploads: new MultipartStore(store, { lifetimeMs: options.uploadLifetimeMs }),
-    jobs: new JobStore(store, inventory, options),
-  };
+function accountsOf(options: ServerOptions): Account[] {
+  const { appId, secretId, secretKey, accounts = [] } = options;
+  return [{ appId, secretId, secretKey }, ...accounts];
 }
 
 function handle(state: CasState, request: CasRequest, route: Route): Answer | Promise<Answer> {

@@ -25,6 +25,7 @@ export class UploadTable {
   readonly #touch: Statement<[number, number]>;
   readonly #end: Statement<[number, string | null, number]>;
   readonly #idle: Statement<[number], UploadRow>;
+  readonly #oldestActivity: Statement<[], number | null>;
   readonly #delete: Statement<[number]>;
   readonly #forgetEnded: Statement<[number]>;
   readonly #deleteOfVault: Statement<[number]>;
@@ -47,6 +48,9 @@ export class UploadTable {
       "UPDATE upload SET ended_at_ms = ?, archive_id = ?, body_key = NULL WHERE upload_key = ?",
     );
     this.#idle = database.prepare("SELECT * FROM upload WHERE ended_at_ms IS NULL AND active_at_ms <= ?");
+    this.#oldestActivity = database
+      .prepare<[], number | null>("SELECT min(active_at_ms) FROM upload WHERE ended_at_ms IS NULL")
+      .pluck();
     this.#delete = database.prepare("DELETE FROM upload WHERE upload_key = ?");
     this.#forgetEnded = database.prepare("DELETE FROM upload WHERE ended_at_ms IS NOT NULL AND ended_at_ms <= ?");
     this.#deleteOfVault = database.prepare("DELETE FROM upload WHERE vault_key = ?");
@@ -81,6 +85,11 @@ export class UploadTable {
   /** Open uploads without activity since `lastActiveMs`. */
   idleSince(lastActiveMs: number): UploadRow[] {
     return this.#idle.all(lastActiveMs);
+  }
+
+  /** When the open upload that has rested longest was last active. */
+  oldestActivity(): number | undefined {
+    return this.#oldestActivity.get() ?? undefined;
   }
 
   delete(uploadKey: number): void {

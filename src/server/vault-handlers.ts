@@ -6,6 +6,7 @@ import type { Instant } from "../domain/time.js";
 import { invalidParameter } from "../protocol/error-wire.js";
 import { accessPolicyBytesMax } from "../protocol/limits.js";
 import { parsePageQuery } from "../protocol/page-wire.js";
+import { parsePolicy } from "../protocol/policy.js";
 import { formatVaultQcs, parseVaultQcs } from "../protocol/qcs.js";
 import type { VaultDescription } from "../protocol/service.js";
 import {
@@ -18,7 +19,7 @@ import {
   parseNotification,
 } from "../protocol/vault-wire.js";
 import { notFound } from "./archive-store.js";
-import { type CasState, type Handlers, readJson } from "./exchange.js";
+import { type Handlers, readJson } from "./exchange.js";
 import type { VaultRow } from "./vault-table.js";
 
 type VaultOperation =
@@ -40,7 +41,7 @@ export const vaultHandlers: Handlers<VaultOperation> = {
     const from = marker === undefined ? "" : (parseVaultQcs(marker) ?? marker);
     const rows = cas.store.vaults.list(owner.appId, from, limit + 1);
     const next = rows[limit];
-    const items = rows.slice(0, limit).map((row) => describe(cas, row));
+    const items = rows.slice(0, limit).map(describe);
     const nextMarker = next === undefined ? null : formatVaultQcs(owner, next.name as VaultName);
     return { status: 200, json: formatVaultList(owner, { items, marker: nextMarker }) };
   },
@@ -51,7 +52,7 @@ export const vaultHandlers: Handlers<VaultOperation> = {
   },
 
   describeVault(cas, { owner }, { vault }) {
-    return { status: 200, json: formatVault(owner, describe(cas, cas.store.vault(owner.appId, vault))) };
+    return { status: 200, json: formatVault(owner, describe(cas.store.vault(owner.appId, vault))) };
   },
 
   deleteVault(cas, { owner }, { vault }) {
@@ -65,6 +66,7 @@ export const vaultHandlers: Handlers<VaultOperation> = {
     if (Buffer.byteLength(policy) > accessPolicyBytesMax) {
       throw invalidParameter(`The policy is longer than ${accessPolicyBytesMax} bytes`);
     }
+    parsePolicy(policy);
     cas.store.setVaultOption(cas.store.vault(request.owner.appId, vault), "access_policy", policy);
     return { status: 204 };
   },
@@ -100,8 +102,7 @@ export const vaultHandlers: Handlers<VaultOperation> = {
   },
 };
 
-function describe(cas: CasState, row: VaultRow): VaultDescription {
-  const vault = cas.inventory.refreshed(row);
+function describe(vault: VaultRow): VaultDescription {
   return {
     name: vault.name as VaultName,
     createdAt: vault.created_at_ms as Instant,

@@ -15,6 +15,7 @@ export interface VaultRow {
   readonly inventory_at_ms: number | null;
   readonly inventory_count: number | null;
   readonly inventory_bytes: number | null;
+  readonly inventory_checked_at_ms: number | null;
   readonly access_policy: string | null;
   readonly notification: string | null;
 }
@@ -23,16 +24,21 @@ export type VaultSetting = "access_policy" | "notification";
 
 export class VaultTable {
   readonly #find: Statement<[string, string], VaultRow>;
+  readonly #get: Statement<[number], VaultRow>;
   readonly #insert: Statement<[string, string, number]>;
   readonly #count: Statement<[string], number>;
   readonly #list: Statement<[string, string, number], VaultRow>;
   readonly #change: Statement<[number, number, number], number>;
   readonly #takeInventory: Statement<[number, number]>;
+  readonly #unchecked: Statement<[number, number], VaultRow>;
+  readonly #oldestCheck: Statement<[], number | null>;
+  readonly #check: Statement<[number, number]>;
   readonly #set: Record<VaultSetting, Statement<[string | null, number]>>;
   readonly #delete: Statement<[number]>;
 
   constructor(database: Database) {
     this.#find = database.prepare("SELECT * FROM vault WHERE account = ? AND name = ?");
+    this.#get = database.prepare("SELECT * FROM vault WHERE vault_key = ?");
     this.#insert = database.prepare("INSERT INTO vault (account, name, created_at_ms) VALUES (?, ?, ?)");
     this.#count = database.prepare<[string], number>("SELECT count(*) FROM vault WHERE account = ?").pluck();
     this.#list = database.prepare("SELECT * FROM vault WHERE account = ? AND name >= ? ORDER BY name LIMIT ?");
@@ -46,6 +52,10 @@ export class VaultTable {
       `UPDATE vault SET inventory_change = change_number, inventory_at_ms = ?, inventory_count = archive_count,
          inventory_bytes = size_bytes WHERE vault_key = ?`,
     );
+    const checkedAt = "coalesce(inventory_checked_at_ms, created_at_ms)";
+    this.#unchecked = database.prepare(`SELECT * FROM vault WHERE ${checkedAt} <= ? ORDER BY ${checkedAt} LIMIT ?`);
+    this.#oldestCheck = database.prepare<[], number | null>(`SELECT min(${checkedAt}) FROM vault`).pluck();
+    this.#check = database.prepare("UPDATE vault SET inventory_checked_at_ms = ? WHERE vault_key = ?");
     this.#set = {
       access_policy: database.prepare("UPDATE vault SET access_policy = ? WHERE vault_key = ?"),
       notification: database.prepare("UPDATE vault SET notification = ? WHERE vault_key = ?"),
@@ -55,6 +65,13 @@ export class VaultTable {
 
   find(account: string, name: string): VaultRow | undefined {
     return this.#find.get(account, name);
+  }
+
+  /** The vault of a row that refers to it. */
+  get(vaultKey: number): VaultRow {
+    const vault = this.#get.get(vaultKey);
+    invariant(vault !== undefined, "rows of a vault do not outlive it");
+    return vault;
   }
 
   insert(account: string, name: string, createdAtMs: number): void {
@@ -80,6 +97,20 @@ export class VaultTable {
   /** Makes the present state the vault's last inventory. */
   takeInventory(vaultKey: number, nowMs: number): void {
     this.#takeInventory.run(nowMs, vaultKey);
+  }
+
+  /** Vaults at which the periodic inventory has not looked since `checkedMs`. */
+  uncheckedSince(checkedMs: number, limit: number): VaultRow[] {
+    return this.#unchecked.all(checkedMs, limit);
+  }
+
+  /** When the periodic inventory looked at the vault that has waited longest. */
+  oldestCheck(): number | undefined {
+    return this.#oldestCheck.get() ?? undefined;
+  }
+
+  markChecked(vaultKey: number, checkedMs: number): void {
+    this.#check.run(checkedMs, vaultKey);
   }
 
   set(vaultKey: number, setting: VaultSetting, value: string | null): void {

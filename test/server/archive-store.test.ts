@@ -4,15 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
+import { byteRange, MIB } from "../../src/domain/bytes.js";
 import type { ArchiveId, VaultName } from "../../src/domain/ids.js";
-import { combineTreeHashes, digestOf } from "../../src/protocol/tree-hash.js";
 import { ArchiveStore } from "../../src/server/archive-store.js";
-import type { IncomingFile } from "../../src/server/body-files.js";
-import { MultipartStore } from "../../src/server/multipart-store.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { readAll, testBytes } from "../support/test-bytes.js";
-import { bodyFiles, hour } from "./local-server.js";
+import { bodyFiles } from "./local-server.js";
 
 let directory: string;
 const clock = new FakeClock();
@@ -28,31 +25,6 @@ async function storedArchive(store: ArchiveStore, bytes: Uint8Array): Promise<st
   const vault = store.vault("1", "v" as VaultName);
   return store.storeArchive(vault, { file: await store.receive(source(bytes)), description: "" });
 }
-
-describe("Complete", () => {
-  test("answers within a second for 10,000 parts, because it touches no bytes", async () => {
-    const store = await open();
-    const uploads = new MultipartStore(store, { lifetimeMs: 24 * hour });
-    store.createVault("1", "v" as VaultName);
-    const vault = store.vault("1", "v" as VaultName);
-    const digest = digestOf(testBytes(MIB));
-    const id = uploads.initiate(vault, { partSizeBytes: byteCount(MIB), description: "" });
-    const upload = uploads.open(vault, id);
-    store.transaction(() => {
-      for (let number = 0; number < 10_000; number++) {
-        // The rows of parts whose files Complete has no reason to open.
-        const file = { fileId: 1_000_000 + number, digest } as IncomingFile;
-        store.addFile(upload.body_key, number * MIB, file);
-      }
-    });
-    const treeHash = combineTreeHashes(Array.from({ length: 10_000 }, () => digest.treeHash));
-    const before = performance.now();
-    uploads.complete(vault, id, { sizeBytes: byteCount(10_000 * MIB), treeHash });
-    await store.durable();
-    expect(performance.now() - before).toBeLessThan(1000);
-    await store.close();
-  });
-});
 
 describe("Start", () => {
   test("removes unfinished files and files that no row knows, and keeps the others", async () => {
@@ -84,7 +56,7 @@ describe("Start", () => {
     const database = new Database(join(directory, "metadata.db"));
     database.pragma("user_version = 99");
     database.close();
-    await expect(open()).rejects.toThrow("its format 99 is newer than 1");
+    await expect(open()).rejects.toThrow(/its format 99 is newer than \d+$/);
   });
 
   test("a second store on the directory is refused, in the same process too", async () => {

@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -54,33 +54,6 @@ async function download(client: CasClient, archive: string): Promise<Buffer> {
 }
 
 describe("design 4.7: what was acknowledged survives kill -9", () => {
-  test("archives that were acknowledged while others were under way are all there, whole; nothing else is", async () => {
-    const first = await serve();
-    await first.client.createVault("v");
-    const acknowledged = new Map<string, number>();
-    let next = 0;
-    const worker = async () => {
-      for (;;) {
-        const size = 1 + ((next++ * 7919) % 300_000);
-        acknowledged.set(await first.client.uploaded("v", testBytes(size)), size);
-        if (acknowledged.size === 40) first.child.kill("SIGKILL");
-      }
-    };
-    await Promise.allSettled(Array.from({ length: 8 }, worker));
-
-    const second = await serve();
-    for (const [archive, size] of acknowledged) {
-      expect((await download(second.client, archive)).equals(testBytes(size))).toBe(true);
-    }
-    // An upload whose answer was lost may have become an archive; a file that none refers to may not stay.
-    const job = await second.client.startedJob("v", { Type: "inventory-retrieval" });
-    const listed = (await second.client.output("v", job)).json().ArchiveList.length;
-    expect(listed).toBeGreaterThanOrEqual(acknowledged.size);
-    const files = await bodyFiles(directory);
-    expect(files.filter((name) => name.endsWith(".tmp"))).toEqual([]);
-    expect(files.length).toBe(listed + 1);
-  }, 60_000);
-
   test("an upload goes on after the crash: its parts are listed, the missing one is sent, Complete works", async () => {
     const bytes = testBytes(3 * MIB + 5);
     const partAt = (number: number) => ({
@@ -134,5 +107,25 @@ describe("design 4.7: one server per data directory", () => {
     first.child.kill("SIGTERM");
     expect(await exited).toEqual([0, null]);
     expect((await (await serve()).client.call("GET", "/-/vaults/v")).status).toBe(200);
+  }, 60_000);
+});
+
+describe("a body file that the disk has lost", () => {
+  test("is answered with 500, and never with other bytes; what is lost in the middle cuts the answer", async () => {
+    const server = await serve();
+    await server.client.createVault("v");
+    const ids = [
+      await server.client.uploaded("v", testBytes(5000)),
+      await server.client.uploaded("v", testBytes(5 * MIB)),
+    ];
+    const [gone, cut] = await Promise.all(
+      ids.map((id) => server.client.startedJob("v", { Type: "archive-retrieval", ArchiveId: id })),
+    );
+    await rm(join(directory, "bodies", "0", "1"));
+    await truncate(join(directory, "bodies", "0", "2"), 3 * MIB);
+    const reply = await server.client.output("v", gone!);
+    expect([reply.status, reply.json().code]).toEqual([500, "ServiceUnavailableException"]);
+    await expect(server.client.output("v", cut!)).rejects.toThrow("aborted");
+    expect((await server.client.call("GET", "/-/vaults/v")).status).toBe(200);
   }, 60_000);
 });

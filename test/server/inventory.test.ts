@@ -1,3 +1,5 @@
+import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { testBytes } from "../support/test-bytes.js";
 import { type CasClient, hashHeaders } from "./cas-client.js";
@@ -136,6 +138,47 @@ describe("cas-api 12.1 When it is made", () => {
     expect(idsOf(renewed)).toEqual([second]);
     await daily.clock.advance(24 * hour);
     expect(dateOf(await inventory(daily, "v"))).toBe(dateOf(renewed));
+  });
+});
+
+describe("a large vault", () => {
+  /** Writes rows of archives as uploads would have left them; half of them were deleted since. */
+  function addRows(directory: string, count: number): void {
+    const database = new Database(join(directory, "metadata.db"));
+    const insert = database.prepare(
+      `INSERT INTO archive (vault_key, archive_id, description, created_at_ms, size_bytes, tree_hash, created_change,
+         deleted_change) VALUES (1, ?, 'd', ?, 1, ?, ?, ?)`,
+    );
+    database.transaction(() => {
+      for (let index = 1; index <= count; index++) {
+        const id = `a${String(index).padStart(9, "0")}`;
+        insert.run(id, startMs + index, Buffer.alloc(32), index, index % 2 === 0 ? count + 1 : null);
+      }
+      database.prepare("UPDATE vault SET change_number = ?, archive_count = ?").run(count + 1, count / 2);
+    })();
+    database.close();
+  }
+
+  test("is listed in parts of 10,000, and other requests have their turn while it is looked through", async () => {
+    const before = await LocalServer.start();
+    await before.client.createVault("v");
+    await before.stop();
+    addRows(before.directory, 60_000);
+    await using large = await LocalServer.start({ dataDirectory: before.directory, clock: before.clock });
+    const answered: string[] = [];
+    const note = (what: string) => answered.push(what);
+    const past = parameters({ EndDate: "2001-01-01T00:00:00Z" });
+    const slow = large.client.startedJob("v", { Type: "inventory-retrieval", ...past }).then(() => note("inventory"));
+    const quick = large.client.call("GET", "/-/vaults/v").then(() => note("vault"));
+    await Promise.all([slow, quick]);
+    expect(answered).toEqual(["vault", "inventory"]);
+    const counts: number[] = [];
+    for (let marker: string | null = ""; marker !== null; ) {
+      const finished: Finished = await inventory(large, "v", parameters({ Marker: marker }));
+      counts.push(idsOf(finished).length);
+      marker = finished.job.InventoryRetrievalParameters.Marker;
+    }
+    expect(counts).toEqual([10_000, 10_000, 10_000]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.js";
-import { jobState } from "../../src/server/job-schedule.js";
+import { copyState, jobState } from "../../src/server/job-schedule.js";
 
 const at = (value: number) => value as Instant;
 const job = { readyAt: at(100), expiresAt: at(200), sourceLost: false };
@@ -23,4 +23,13 @@ describe("cas-api 11.5 Life of a job", () => {
   test("a job that takes no time is ready when it begins", () => {
     expect(jobState({ ...job, readyAt: at(50) }, at(50)).status).toBe("succeeded");
   });
+});
+
+test("a copy is in progress until it says that it has ended, however late; then its day begins", () => {
+  const at = (moment: number, more: object = {}) =>
+    copyState({ finishedAt: null, failed: false, expiresAt: 1000 as Instant, ...more }, moment as Instant);
+  expect(at(5000)).toEqual({ status: "in-progress" });
+  expect(at(999, { finishedAt: 500 })).toEqual({ status: "succeeded", completedAt: 500 });
+  expect(at(999, { finishedAt: 500, failed: true })).toEqual({ status: "failed", completedAt: 500 });
+  expect(at(1000, { finishedAt: 500 })).toEqual({ status: "expired" });
 });
