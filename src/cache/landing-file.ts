@@ -10,6 +10,7 @@ import { type ByteRange, byteRange, MIB, splitRange } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import { removeIfPresent } from "../lib/durable-file.js";
 import { invariant } from "../lib/invariant.js";
+import { writeAllAt } from "../lib/positioned-write.js";
 import { downloadPieceBytes } from "../protocol/limits.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import { combineTreeHashes } from "../protocol/tree-hash.js";
@@ -62,7 +63,7 @@ export class LandingFile implements Landing {
     invariant(offset + length <= this.#sizeBytes, "a landing stays within its archive");
     this.#forgetNodes(offset, offset + length);
     try {
-      await writeAll(this.#file, chunks, offset);
+      await writeAllAt(this.#file, chunks, offset);
     } catch (error) {
       throw (error as NodeJS.ErrnoException).code === "ENOSPC" ? diskFull(this.#parts.archive, error) : error;
     }
@@ -135,25 +136,4 @@ export class LandingFile implements Landing {
 /** Somebody else has filled the disk since room was made. */
 function diskFull({ id }: ColdArchive, cause: unknown): FileSystemError {
   return new FileSystemError("no-space", `Cannot land archive ${id}: the disk is full`, { cause });
-}
-
-async function writeAll(file: FileHandle, chunks: readonly Uint8Array[], offset: number): Promise<void> {
-  let rest = [...chunks];
-  let position = offset;
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest, position);
-    position += bytesWritten;
-    rest = dropBytes(rest, bytesWritten);
-  }
-}
-
-/** What is left of `chunks` without their first `count` bytes. */
-function dropBytes(chunks: readonly Uint8Array[], count: number): Uint8Array[] {
-  const rest: Uint8Array[] = [];
-  let toDrop = count;
-  for (const chunk of chunks) {
-    if (toDrop < chunk.length) rest.push(chunk.subarray(toDrop));
-    toDrop = Math.max(0, toDrop - chunk.length);
-  }
-  return rest;
 }

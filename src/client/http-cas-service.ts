@@ -4,15 +4,9 @@ import type { ByteRange } from "../domain/bytes.js";
 import { ServiceError } from "../domain/errors.js";
 import type { ArchiveId, JobId, UploadId, VaultName } from "../domain/ids.js";
 import { formatArchiveUpload, parseArchiveCreated } from "../protocol/archive-wire.js";
-import {
-  formatJobFilter,
-  formatJobRequest,
-  formatRange,
-  parseJob,
-  parseJobCreated,
-  parseJobList,
-  parseOutputHeaders,
-} from "../protocol/job-wire.js";
+import { formatJobFilter, parseJob, parseJobList } from "../protocol/job-description-wire.js";
+import { formatJobRequest, parseJobCreated } from "../protocol/job-order-wire.js";
+import { formatRange, parseOutputHeaders } from "../protocol/job-output-wire.js";
 import type { HeaderLookup } from "../protocol/message-headers.js";
 import {
   formatCompletion,
@@ -54,11 +48,16 @@ export interface ClosableCasService extends CasService {
 
 /** @throws RangeError for an endpoint or an app id that cannot be one. */
 export function httpCasService(options: HttpCasServiceOptions): ClosableCasService {
-  return new HttpCasService(new HttpTransport(options), accountText(options.appId ?? "-"));
+  return casServiceOver(new HttpTransport(options), accountText(options.appId ?? "-"));
+}
+
+/** The same over connections that exist; closing it closes them. */
+export function casServiceOver(transport: HttpTransport, account: AccountText): ClosableCasService {
+  return new HttpCasService(transport, account);
 }
 
 /** A route without its account, which all calls share. */
-type RouteInAccount = Route extends infer R ? (R extends Route ? Omit<R, "account"> : never) : never;
+export type RouteInAccount = Route extends infer R ? (R extends Route ? Omit<R, "account"> : never) : never;
 
 class HttpCasService implements ClosableCasService {
   readonly #transport: HttpTransport;

@@ -59,6 +59,9 @@ export interface TransportRequest {
 export interface StreamedAnswer {
   readonly status: number;
   readonly headers: HeaderLookup;
+  /** All of them, lowercase names; a header that came twice has both values, joined by a comma. */
+  readonly headerRecord: HeaderRecord;
+  /** Must be consumed or returned early (`break` closes the connection); an empty one too. */
   readonly body: AsyncIterable<Uint8Array>;
 }
 
@@ -106,6 +109,15 @@ export class HttpTransport {
 
   /** A success whose body is still to come. @throws ServiceError */
   async stream(request: TransportRequest): Promise<StreamedAnswer> {
+    const answer = await this.exchange(request);
+    if (answer.status >= 200 && answer.status < 300) return answer;
+    const text = await readText(answer.body, errorBytesMax, { cut: true });
+    const requestId = answer.headers("x-cas-requestid");
+    throw parseError(`Cannot ${request.attempt}`, { status: answer.status, body: text, requestId });
+  }
+
+  /** The answer, whatever its status; its body is still to come. @throws ServiceError when there is no answer. */
+  async exchange(request: TransportRequest): Promise<StreamedAnswer> {
     request.signal?.throwIfAborted();
     const upload = new UploadWatch(request, this.#deadlines.bodyMs);
     try {
@@ -113,10 +125,7 @@ export class HttpTransport {
       answer.body.on("error", () => undefined); // seen by whoever reads; without a reader there is nobody to tell
       const headers = lookupIn(answer.headers);
       const body = this.#body(answer.body, request, upload);
-      if (answer.statusCode >= 200 && answer.statusCode < 300) return { status: answer.statusCode, headers, body };
-      const text = await readText(body, errorBytesMax, { cut: true });
-      const requestId = headers("x-cas-requestid");
-      throw parseError(`Cannot ${request.attempt}`, { status: answer.statusCode, body: text, requestId });
+      return { status: answer.statusCode, headers, headerRecord: recordOf(answer.headers), body };
     } catch (error) {
       upload.end();
       throw this.#fault(error, request, upload);
@@ -293,6 +302,14 @@ function lookupIn(headers: Dispatcher.ResponseData["headers"]): HeaderLookup {
     const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
     return Array.isArray(value) ? value[0] : value;
   };
+}
+
+function recordOf(headers: Dispatcher.ResponseData["headers"]): HeaderRecord {
+  const named = Object.entries(headers).map(([name, value]) => [
+    name.toLowerCase(),
+    Array.isArray(value) ? value.join(", ") : (value ?? ""),
+  ]);
+  return Object.fromEntries(named);
 }
 
 async function readText(

@@ -44,7 +44,8 @@ type InventoryJob = Extract<JobDescription, { readonly action: "retrieve-invento
 
 const attemptsMax = 6;
 const retry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 60_000 };
-const jobDescription = "casfs inventory";
+/** What the first job of every inventory of ours is called; the same name lets others join it. */
+export const inventoryJobDescription = "casfs inventory";
 
 export class InventorySync {
   readonly #parts: InventorySyncParts;
@@ -121,7 +122,12 @@ export class InventorySync {
       const job = await this.#journaledJob(vault, journaled);
       if (job !== undefined) return job;
     }
-    const jobId = await this.#findOrStart(vault, jobDescription, undefined, (job) => job.status === "in-progress");
+    const jobId = await this.#findOrStart(
+      vault,
+      inventoryJobDescription,
+      undefined,
+      (job) => job.status === "in-progress",
+    );
     await this.#parts.catalog.didRequestInventory(vault, jobId);
     return this.#waitFor(vault, jobId);
   }
@@ -129,7 +135,7 @@ export class InventorySync {
   /** The job for what `job` left over; undefined when it was complete. */
   async #nextJob(vault: VaultName, job: InventoryJob): Promise<InventoryJob | undefined> {
     if (job.nextMarker === null) return undefined;
-    const description = `${jobDescription} ${fingerprint(`${job.id} ${job.nextMarker}`)}`;
+    const description = `${inventoryJobDescription} ${fingerprint(`${job.id} ${job.nextMarker}`)}`;
     const isUsable = (other: JobDescription) => other.status !== "failed";
     return this.#waitFor(vault, await this.#findOrStart(vault, description, job.nextMarker, isUsable));
   }

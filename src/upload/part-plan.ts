@@ -37,8 +37,11 @@ export function partCount(sizeBytes: number, partSizeBytes: number): number {
   return Math.ceil(sizeBytes / partSizeBytes);
 }
 
-/** The service only takes powers of two (section 10.1), and a part is not larger than the whole. */
-function usablePartSize(sizeBytes: number, wantedBytes: number): number {
+/**
+ * The largest part size, in bytes, that is not above the wanted one and that the service takes: a power of two
+ * (section 10.1). A part is not larger than the whole.
+ */
+export function usablePartSize(sizeBytes: number, wantedBytes: number): number {
   let partSizeBytes: number = clientPartSizeBytesMin;
   const largest = Math.min(wantedBytes, sizeBytes, partSizeBytesMax);
   while (partSizeBytes * 2 <= largest) partSizeBytes *= 2;

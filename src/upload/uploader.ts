@@ -6,16 +6,15 @@
  * whose tree hash the service has not accepted.
  */
 
-import { type ByteRange, byteRange } from "../domain/bytes.js";
+import { byteRange, rangeLength } from "../domain/bytes.js";
 import { CorruptError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveId, ContentId } from "../domain/ids.js";
 import type { Clock } from "../domain/time.js";
-import { forEachConcurrently } from "../lib/concurrency.js";
 import { invariant } from "../lib/invariant.js";
 import type { CasService, TreeHashHex } from "../protocol/service.js";
-import { combineTreeHashes } from "../protocol/tree-hash.js";
-import { type PartPlanOptions, partCount, partRanges, planParts } from "./part-plan.js";
+import { type PartPlanOptions, partCount, planParts } from "./part-plan.js";
+import { listPresentParts, PresentParts, sendMissingParts } from "./part-sender.js";
 import type {
   ArchivedContent,
   PendingUpload,
@@ -183,67 +182,40 @@ class Attempt {
 
   /** Sends what the service does not have, then completes. */
   async #sendParts(upload: PartsUpload, { resumed }: { readonly resumed: boolean }): Promise<ArchivedContent> {
-    const treeHash = await this.#sendMissingParts(upload, resumed ? await this.#listParts(upload) : new Map());
+    const treeHash = await this.#sendMissingParts(upload, resumed ? await this.#listParts(upload) : new PresentParts());
     await this.#parts.journal.willComplete(this.#pending.content, treeHash);
     return this.#complete(upload, treeHash);
   }
 
   /** @returns the tree hash of the whole. */
-  async #sendMissingParts(upload: PartsUpload, present: ReadonlyMap<string, TreeHashHex>): Promise<TreeHashHex> {
-    const { content, sizeBytes } = this.#pending;
-    const totalParts = partCount(sizeBytes, upload.partSizeBytes);
-    const hashes = new Array<TreeHashHex>(totalParts);
-    const report = { sentBytes: 0, sentParts: 0, newParts: 0, totalParts };
-    let partsKept = 0;
-    const ranges = partRanges(sizeBytes, upload.partSizeBytes);
-    const { signal } = this.#call;
-    await forEachConcurrently(
-      ranges,
-      { concurrency: this.#options.partConcurrency, signal },
-      async (range, partSignal) => {
-        const { sha256, treeHash } = await this.#file.hash(range);
-        partSignal.throwIfAborted();
-        hashes[range.start / upload.partSizeBytes] = treeHash;
-        if (present.get(rangeKey(range)) === treeHash) partsKept += 1;
-        else await this.#sendPart(upload, { range, sha256, treeHash }, partSignal);
-        report.sentBytes += range.end - range.start;
-        report.sentParts += 1;
-        report.newParts = report.sentParts - partsKept;
-        this.#call.onProgress?.({ ...report });
+  async #sendMissingParts({ uploadId, partSizeBytes }: PartsUpload, present: PresentParts): Promise<TreeHashHex> {
+    const { service, journal, observer } = this.#parts;
+    const { content, vault, sizeBytes } = this.#pending;
+    const report = { sentBytes: 0, sentParts: 0, newParts: 0, totalParts: partCount(sizeBytes, partSizeBytes) };
+    const treeHash = await sendMissingParts(
+      { service, source: this.#file },
+      { vault, uploadId, sizeBytes, partSizeBytes, present },
+      {
+        concurrency: this.#options.partConcurrency,
+        signal: this.#call.signal,
+        onPart: async ({ range, treeHash: partHash, kept }) => {
+          if (!kept) await journal.didSendPart(content, { range, treeHash: partHash });
+          report.sentBytes += rangeLength(range);
+          report.sentParts += 1;
+          if (!kept) report.newParts += 1;
+          this.#call.onProgress?.({ ...report });
+        },
       },
     );
-    if (partsKept > 0) {
-      this.#parts.observer({ type: "upload-resumed", content, uploadId: upload.uploadId, partsKept });
-    }
-    return combineTreeHashes(hashes);
+    const partsKept = report.sentParts - report.newParts;
+    if (partsKept > 0) observer({ type: "upload-resumed", content, uploadId, partsKept });
+    return treeHash;
   }
 
-  async #sendPart(
-    { uploadId }: PartsUpload,
-    part: { readonly range: ByteRange } & Pick<Awaited<ReturnType<StagedFile["hash"]>>, "sha256" | "treeHash">,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { service, journal } = this.#parts;
-    const body = () => this.#file.read(part.range);
-    await service.uploadPart(this.#pending.vault, uploadId, { ...part, body }, { signal }); // safe to repeat
-    await journal.didSendPart(this.#pending.content, { range: part.range, treeHash: part.treeHash });
-  }
-
-  /** What the service holds of this upload, by range. At most 10,000 parts. */
-  async #listParts({ uploadId, partSizeBytes }: PartsUpload): Promise<Map<string, TreeHashHex>> {
-    const present = new Map<string, TreeHashHex>();
-    let marker: string | undefined;
-    do {
-      const page = await this.#parts.service.listParts(
-        this.#pending.vault,
-        uploadId,
-        { marker },
-        { signal: this.#call.signal },
-      );
-      invariant(page.upload.partSizeBytes === partSizeBytes, "the service and the journal agree on the part size");
-      for (const { range, treeHash } of page.items) present.set(rangeKey(range), treeHash);
-      marker = page.marker ?? undefined;
-    } while (marker !== undefined);
+  async #listParts({ uploadId, partSizeBytes }: PartsUpload): Promise<PresentParts> {
+    const { vault } = this.#pending;
+    const { upload, present } = await listPresentParts(this.#parts.service, { vault, uploadId }, this.#call.signal);
+    invariant(upload.partSizeBytes === partSizeBytes, "the service and the journal agree on the part size");
     return present;
   }
 
@@ -292,10 +264,6 @@ class Attempt {
 /** The service has judged what it received, and does not take it. */
 function isRefusal(error: unknown): boolean {
   return error instanceof ServiceError && (error.fault === "refused" || error.fault === "digest");
-}
-
-function rangeKey({ start, end }: ByteRange): string {
-  return `${start}-${end}`;
 }
 
 function wrongSize({ content, sizeBytes }: PendingUpload, file: StagedFile): CorruptError {
