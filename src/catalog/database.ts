@@ -147,7 +147,10 @@ export class Database {
     const turn = this.#turn;
     if (turn === undefined) return;
     this.#turn = undefined;
-    if (!this.sql.open) return turn.reject(new Error("The catalog was closed before the commit"));
+    if (!this.sql.open) {
+      turn.reject(new Error("The catalog was closed before the commit"));
+      return;
+    }
     const callbacks = this.#afterCommit.splice(0);
     try {
       this.#commit.run();

@@ -165,7 +165,10 @@ export class InventoryTable implements InventoryCatalog {
     const parsed = parseDescription(row.description);
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
     const isOwn = parsed.kind === "casfs" && parsed.writer === this.#writerId;
-    if (isOwn && this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) return this.#bury(vault, id);
+    if (isOwn && this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) {
+      this.#bury(vault, id);
+      return;
+    }
     const key = this.#contents.insertArchive({
       vault,
       id,
