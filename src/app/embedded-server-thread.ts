@@ -20,7 +20,7 @@ try {
   port.once("message", () => void server.close().then(() => process.exit(0)));
   say({ type: "ready", url: server.url });
 } catch (error) {
-  const hint = error instanceof CasfsError ? error.hint : undefined;
-  say({ type: "failed", message: describeError(error), hint });
+  const { kind, hint } = error instanceof CasfsError ? error : { kind: "invalid" as const, hint: undefined };
+  say({ type: "failed", kind, message: describeError(error), hint });
   port.close();
 }

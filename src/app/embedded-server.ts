@@ -5,7 +5,7 @@
 
 import { Worker } from "node:worker_threads";
 import { type Credentials, localCredentials } from "../config/credentials.js";
-import { UsageError } from "../domain/errors.js";
+import { type CasfsError, type ErrorKind, FileSystemError } from "../domain/errors.js";
 import type { CasfsEvent, Observer } from "../domain/events.js";
 import { workerEntry } from "../lib/worker-entry.js";
 
@@ -17,14 +17,14 @@ export interface EmbeddedServer extends AsyncDisposable {
 /** What the thread says to the mount. */
 export type ServerMessage =
   | { readonly type: "ready"; readonly url: string }
-  | { readonly type: "failed"; readonly message: string; readonly hint: string | undefined }
+  | { readonly type: "failed"; readonly kind: ErrorKind; readonly message: string; readonly hint: string | undefined }
   | { readonly type: "event"; readonly event: CasfsEvent };
 
 export interface ServerThreadOptions {
   readonly directory: string;
 }
 
-/** @throws UsageError when the directory cannot be used, for example because another process serves it. */
+/** @throws CasfsError when the directory cannot be used; "busy" when another process serves it. */
 export async function startEmbeddedServer(directory: string, observer: Observer): Promise<EmbeddedServer> {
   const credentials = await localCredentials(directory);
   const options: ServerThreadOptions = { directory };
@@ -47,11 +47,15 @@ function ready(worker: Worker, observer: Observer): Promise<string> {
     worker.on("message", (message: ServerMessage) => {
       if (message.type === "ready") resolve(message.url);
       else if (message.type === "event") observer(message.event);
-      else reject(new UsageError(message.message, message.hint === undefined ? {} : { hint: message.hint }));
+      else reject(failure(message));
     });
     worker.on("error", (error) => {
       observer({ type: "warning", message: `The embedded service has failed: ${error}` });
       reject(error);
     });
   });
+}
+
+function failure({ kind, message, hint }: Extract<ServerMessage, { readonly type: "failed" }>): CasfsError {
+  return new FileSystemError(kind, message, hint === undefined ? {} : { hint });
 }

@@ -1,13 +1,15 @@
 /** `casfs serve`: the local CAS service as a process of its own. */
 
 import { mkdir } from "node:fs/promises";
+import { type AccountEntry, readAccounts } from "../config/accounts-file.js";
 import type { ServeConfig } from "../config/config.js";
-import { localCredentials } from "../config/credentials.js";
+import { type Credentials, localCredentials } from "../config/credentials.js";
 import { describeError, UsageError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import { seconds } from "../domain/time.js";
 import { clockSkewSecondsDefault } from "../protocol/limits.js";
 import { type RunningServer, startServer } from "../server/server.js";
+import { publishAddress } from "./server-address.js";
 import { systemClock } from "./system-clock.js";
 
 export interface RunServerOptions {
@@ -33,6 +35,24 @@ export async function startConfiguredServer(config: ServeConfig, observer: Obser
     });
   });
   const credentials = config.credentials ?? (await localCredentials(config.dataDirectory));
+  const accounts = config.accounts === undefined ? [] : await readAccounts(config.accounts, [credentials]);
+  const server = await startOrExplain(config, { credentials, accounts }, observer);
+  // Only an aid for commands that look for it; on a full disk, archives can be read all the same.
+  const address = await publishAddress(config.dataDirectory, server.url).catch((error: unknown) => {
+    observer({ type: "warning", message: `Cannot publish the address of the service: ${describeError(error)}` });
+  });
+  const close = () => {
+    address?.[Symbol.dispose]();
+    return server.close();
+  };
+  return { url: server.url, port: server.port, close };
+}
+
+async function startOrExplain(
+  config: ServeConfig,
+  { credentials, accounts }: { readonly credentials: Credentials; readonly accounts: readonly AccountEntry[] },
+  observer: Observer,
+): Promise<RunningServer> {
   try {
     return await startServer({
       dataDirectory: config.dataDirectory,
@@ -41,11 +61,16 @@ export async function startConfiguredServer(config: ServeConfig, observer: Obser
       appId: credentials.appId,
       secretId: credentials.secretId,
       secretKey: credentials.secretKey,
+      accounts,
       region: config.region,
       retrievalMs: config.retrieval,
       inventoryIntervalMs: config.inventoryInterval,
       outputLifetimeMs: config.outputLifetime,
       uploadLifetimeMs: config.uploadLifetime,
+      lenientPartSize: config.lenientPartSize,
+      singleUploadBytesMax: config.singleUploadMax,
+      notifyHosts: config.notifyHosts,
+      objectStore: config.objectStore,
       strictSignature: config.strictSignature,
       clockSkewMs: seconds(clockSkewSecondsDefault),
       clock: systemClock,

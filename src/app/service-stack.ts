@@ -4,10 +4,11 @@ import { httpCasService } from "../client/http-cas-service.js";
 import { observedService } from "../client/observed-service.js";
 import { retryingService } from "../client/retrying-service.js";
 import { throttledService } from "../client/throttled-service.js";
-import type { MountConfig } from "../config/config.js";
+import type { ServiceChoice } from "../config/config.js";
+import type { Credentials } from "../config/credentials.js";
 import type { Observer } from "../domain/events.js";
 import type { CasService } from "../protocol/service.js";
-import { startEmbeddedServer } from "./embedded-server.js";
+import { ownServicePlace, type ServicePlace } from "./service-place.js";
 import { systemClock } from "./system-clock.js";
 
 export interface ServiceStack extends AsyncDisposable {
@@ -20,6 +21,8 @@ export interface ServiceStack extends AsyncDisposable {
   readonly dataDirectory: string | null;
   /** What a state directory is bound to. An embedded service changes its port at every start. */
   readonly binding: { readonly endpoint: string; readonly appId: string; readonly region: string };
+  /** For those who talk to the service in their own way. */
+  readonly credentials: Credentials;
   /** Must not appear in any log. */
   readonly secrets: readonly string[];
 }
@@ -28,9 +31,16 @@ export interface ServiceStack extends AsyncDisposable {
 const callsMax = 16;
 const connectionsMax = 32;
 
-/** @throws UsageError when an embedded service cannot start. */
-export async function openService(config: MountConfig, observer: Observer): Promise<ServiceStack> {
-  const place = await servicePlace(config, observer);
+/**
+ * @param openPlace How a local service is opened. A mount runs its own: it must not lose it before it ends.
+ * @throws CasfsError when a local service cannot start.
+ */
+export async function openService(
+  config: { readonly service: ServiceChoice; readonly parallel: number },
+  observer: Observer,
+  openPlace: (choice: ServiceChoice, observer: Observer) => Promise<ServicePlace> = ownServicePlace,
+): Promise<ServiceStack> {
+  const place = await openPlace(config.service, observer);
   const { appId, secretId, secretKey } = place.credentials;
   const http = httpCasService({
     endpoint: place.url,
@@ -49,31 +59,12 @@ export async function openService(config: MountConfig, observer: Observer): Prom
     endpoint: place.url,
     dataDirectory: place.dataDirectory,
     binding: { endpoint: place.identity, appId, region: regionOf(place.identity) },
+    credentials: place.credentials,
     secrets: [secretKey],
     async [Symbol.asyncDispose]() {
       await http.close();
       await place[Symbol.asyncDispose]();
     },
-  };
-}
-
-async function servicePlace({ service }: MountConfig, observer: Observer) {
-  if (service.kind === "remote") {
-    return {
-      url: service.endpoint,
-      identity: service.endpoint,
-      credentials: service.credentials,
-      dataDirectory: null,
-      async [Symbol.asyncDispose]() {},
-    };
-  }
-  const embedded = await startEmbeddedServer(service.directory, observer);
-  return {
-    url: embedded.url,
-    identity: `local:${service.directory}`,
-    credentials: embedded.credentials,
-    dataDirectory: service.directory,
-    [Symbol.asyncDispose]: () => embedded[Symbol.asyncDispose](),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What a failed command says, and with which exit code it ends. */
 
 import { CommanderError } from "commander";
-import { CasfsError, describeError, UsageError } from "../domain/errors.js";
+import { CasfsError, describeError, ServiceError, UsageError } from "../domain/errors.js";
 import { printable } from "../lib/printable.js";
 import type { ExitCode, Terminal } from "./terminal.js";
 
@@ -28,6 +28,8 @@ export function reportFailure(error: unknown, terminal: Terminal, { debug }: { r
   const { message, hint } = failureText(error);
   terminal.tell(`casfs: ${message}`);
   if (hint !== undefined) terminal.tell(`hint: ${hint}`);
+  const requestId = error instanceof ServiceError ? error.requestId : undefined;
+  if (requestId !== undefined) terminal.tell(`request: ${printable(requestId)}`);
   if (debug && error instanceof Error) terminal.tell(error.stack ?? error.message);
   return error instanceof CommandLineError ? 2 : 1;
 }

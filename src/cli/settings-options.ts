@@ -7,7 +7,11 @@ import { optionName, optionsOf, type SettingsShape } from "../config/setting.js"
 export type Flags = Readonly<Record<string, string | boolean | undefined>>;
 
 /** Adds one option for each setting. Defaults are not commander's: an option that is not given leaves it to others. */
-export function addSettings(command: Command, shape: SettingsShape): Command {
+export function addSettings(
+  command: Command,
+  shape: SettingsShape,
+  { withConfig = true }: { readonly withConfig?: boolean } = {},
+): Command {
   for (const { name, argument, help, defaultText } of optionsOf(shape)) {
     if (argument === undefined) {
       command.addOption(new Option(`--${name}`, help));
@@ -18,6 +22,7 @@ export function addSettings(command: Command, shape: SettingsShape): Command {
       command.addOption(new Option(`--${name} <${argument}>`, text));
     }
   }
+  if (!withConfig) return command;
   return command.addOption(new Option("--config <FILE>", "settings as TOML (default: ~/.config/casfs/casfs.toml)"));
 }
 

@@ -6,9 +6,10 @@
  */
 
 import { z } from "zod";
-import { byteCount, MIB } from "../domain/bytes.js";
+import { byteCount, GIB, MIB } from "../domain/bytes.js";
 import { isVaultName, type VaultName } from "../domain/ids.js";
 import type { Milliseconds } from "../domain/time.js";
+import { HostAllowance } from "../lib/host-allowance.js";
 import { partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { Credentials } from "./credentials.js";
@@ -23,22 +24,18 @@ const largestId = 4_294_967_294;
 const endpoint = (help: string) => custom("URL", help, parseEndpoint);
 const vault = (help: string) => custom("NAME", help, parseVault);
 
-/** The options of `casfs mount`. A default is written as a user would write it. */
-export const mountShape = {
+/** Where the archive service is and whose key is used: the same for a mount and for every command that talks to it. */
+export const serviceShape = {
   endpoint: endpoint("the archive service, such as http://cas.ap-chengdu.myqcloud.com").optional(),
   appId: text("ID", "account number at the service; - means the key's own").prefault("-"),
   secretId: text("ID", "public half of the access key").optional(),
   secretKey: text("KEY", "secret half of the access key; better given by CASFS_SECRET_KEY or casfs.toml").optional(),
-  local: text("DIR", "run the service inside this process, on DIR").optional(),
-  state: text("DIR", "where catalog, staged files and cache are").optional(),
-  vault: vault("mount the content of this one vault").optional(),
-  onCold: choice(["block", "eagain", "deny"], "what opening a cold file does").prefault("block"),
-  maxWait: duration("how long an open waits for a recall before EAGAIN; without it, as long as it takes").optional(),
+  local: text("DIR", "use the service of this machine, on DIR (without an endpoint: ~/.local/share/casfs)").optional(),
+} as const;
+
+/** How archives are sent and fetched, for a mount and for `casfs archive` alike. */
+export const transferShape = {
   tier: choice(retrievalTiers, "retrieval tier of recalls").prefault("standard"),
-  commit: choice(["staged", "archived"], "what close() waits for: the local disk, or the vault").prefault("staged"),
-  settle: duration("how long a closed file rests before its upload").prefault("2s"),
-  cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
-  keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
   multipartThreshold: custom(
     "SIZE",
     "files above this, and above 16MiB, are uploaded in parts",
@@ -50,6 +47,20 @@ export const mountShape = {
     parsePartSize,
   ).prefault("16MiB"),
   parallel: whole("N", { from: 1, to: 64 }, "parts sent or fetched at the same time").prefault("4"),
+} as const;
+
+/** The options of `casfs mount`. A default is written as a user would write it. */
+export const mountShape = {
+  ...serviceShape,
+  state: text("DIR", "where catalog, staged files and cache are").optional(),
+  vault: vault("mount the content of this one vault").optional(),
+  onCold: choice(["block", "eagain", "deny"], "what opening a cold file does").prefault("block"),
+  maxWait: duration("how long an open waits for a recall before EAGAIN; without it, as long as it takes").optional(),
+  commit: choice(["staged", "archived"], "what close() waits for: the local disk, or the vault").prefault("staged"),
+  settle: duration("how long a closed file rests before its upload").prefault("2s"),
+  cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
+  keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
+  ...transferShape,
   inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
   nonblockRecall: toggle("let an open with O_NONBLOCK start a recall").prefault("false"),
   recallKeep: duration("how long recalled content is kept for its first reader").prefault("48h"),
@@ -66,17 +77,41 @@ export const mountShape = {
 /** The options of `casfs serve`. */
 export const serveShape = {
   listen: custom("HOST:PORT", "where to listen; port 0 takes a free one", parseListen).prefault("127.0.0.1:8674"),
-  data: text("DIR", "where vaults and archives are kept").optional(),
+  data: text("DIR", "where vaults and archives are kept (default: ~/.local/share/casfs)").optional(),
   appId: text("ID", "account number that requests may name").prefault("-"),
   secretId: text("ID", "public half of the access key; made up and kept in DIR when missing").optional(),
   secretKey: text("KEY", "secret half of the access key").optional(),
+  accounts: text("FILE", "keys of further accounts, TOML or JSON; read once, when the service starts").optional(),
   region: text("NAME", "region that resource names carry").prefault("local"),
   retrieval: custom("TIER=DURATION,...", "how long jobs take", parseRetrieval).prefault(
     "expedited=1s,standard=2s,bulk=5s,inventory=1s",
   ),
-  inventoryInterval: duration("how often a vault's inventory is taken; 0s: at every request").prefault("0s"),
+  inventoryInterval: duration("how often a changed vault's inventory is taken; 0s: for every inventory job").prefault(
+    "0s",
+  ),
   outputLifetime: duration("how long a job's output can be fetched").prefault("24h"),
   uploadLifetime: duration("how long an unfinished upload lives").prefault("24h"),
+  lenientPartSize: toggle("take part sizes of any number of MiB, as cascmd may send, not only powers of two").prefault(
+    "false",
+  ),
+  singleUploadMax: custom(
+    "SIZE",
+    "largest archive that is taken in one request, at most 256GiB",
+    parseSingleUploadMax,
+  ).prefault("4GiB"),
+  notifyHosts: custom(
+    "HOST[:PORT],...",
+    "hosts that may be notified of completed jobs: names, * for any text, addresses, ranges as 10.0.0.0/8",
+    parseHosts,
+  ).prefault("127.0.0.0/8,[::1],localhost"),
+  objectStore: custom(
+    "DIR|URL",
+    "what push-to-cos and pull-from-cos copy to and from: a directory, or an S3 endpoint",
+    parseObjectStore,
+  ).optional(),
+  objectStoreId: text("ID", "public half of the key for an S3 endpoint").optional(),
+  objectStoreKey: text("KEY", "secret half of that key; only by CASFS_OBJECT_STORE_KEY or casfs.toml").optional(),
+  objectStoreRegion: text("NAME", "region that the S3 endpoint wants in signatures").prefault("us-east-1"),
   strictSignature: toggle(
     "refuse signatures that the published client makes but the documentation does not allow",
   ).prefault("false"),
@@ -84,6 +119,7 @@ export const serveShape = {
 } as const;
 
 const mountSchema = z.object(mountShape);
+const transferSchema = z.object(transferShape);
 const serveSchema = z.object(serveShape);
 
 /** The archive service of a mount: somewhere else, or inside this process. */
@@ -101,13 +137,36 @@ export type MountConfig = Readonly<
   }
 >;
 
-/** What the local service needs to know. Without credentials it uses those kept in its data directory. */
-export type ServeConfig = Readonly<
-  Omit<z.output<typeof serveSchema>, "data" | "appId" | "secretId" | "secretKey"> & {
-    dataDirectory: string;
-    credentials: Credentials | undefined;
+/** What a command needs to know that talks to the service without a mount. */
+export type ServiceConfig = Readonly<
+  z.output<typeof transferSchema> & {
+    service: ServiceChoice;
+    /** Where uploads are remembered until they are complete. */
+    uploadsDirectory: string;
   }
 >;
+
+/** What the local service needs to know. Without credentials it uses those kept in its data directory. */
+export type ServeConfig = Readonly<
+  Omit<z.output<typeof serveSchema>, "data" | "appId" | "secretId" | "secretKey" | ObjectStoreKey> & {
+    dataDirectory: string;
+    credentials: Credentials | undefined;
+    objectStore: ObjectStoreSetting | undefined;
+  }
+>;
+
+type ObjectStoreKey = "objectStore" | "objectStoreId" | "objectStoreKey" | "objectStoreRegion";
+
+/** Where the jobs that copy from and to COS find objects. */
+export type ObjectStoreSetting =
+  | { readonly kind: "directory"; readonly directory: string }
+  | {
+      readonly kind: "s3";
+      readonly endpoint: string;
+      readonly region: string;
+      readonly keyId: string;
+      readonly key: string;
+    };
 
 /** Where a server listens; an IPv6 host without its brackets. */
 export interface ListenAddress {
@@ -128,6 +187,24 @@ function parseEndpoint(value: string): string {
   return url.origin;
 }
 
+/** Patterns of `HostAllowance`, which are checked here so that a slip of the finger is not found out by a lost message. */
+function parseHosts(value: string): readonly string[] {
+  const patterns = value.split(",").flatMap((pattern) => pattern.trim() || []);
+  new HostAllowance(patterns);
+  return patterns;
+}
+
+/** A URL is normalized, anything else is a path. */
+function parseObjectStore(value: string): string {
+  if (value === "") throw new RangeError("it must not be empty");
+  return isUrl(value) ? parseEndpoint(value) : value;
+}
+
+/** Whether an object store is named by a URL; it is a directory otherwise. */
+export function isUrl(value: string): boolean {
+  return /^https?:\/\//i.test(value);
+}
+
 function parseVault(value: string): VaultName {
   if (!isVaultName(value)) throw new RangeError("a vault name is 1-255 characters of a-z A-Z 0-9 _ - .");
   return value;
@@ -139,6 +216,13 @@ function parseBytes(value: string): number {
   const result = sizeParser.safeParse(value);
   if (!result.success) throw new RangeError(result.error.issues[0]?.message ?? "it must be a size");
   return result.data;
+}
+
+function parseSingleUploadMax(value: string) {
+  const bytes = parseBytes(value);
+  // The hashes of an upload, 32 bytes for each MiB, are kept in memory and in one row.
+  if (bytes < 1 || bytes > 256 * GIB) throw new RangeError("it must be between 1 byte and 256GiB");
+  return bytes;
 }
 
 function parsePartSize(value: string) {

@@ -1,5 +1,5 @@
 /**
- * Collects what the user chose: flags > `CASFS_*` variables > `casfs.toml` > defaults.
+ * Collects what the user chose: flags > `CASFS_*` variables > `casfs.toml` > what `cascmd` has saved > defaults.
  *
  * Relies on: `config.ts` knows every name and type. Never: starts anything or creates a directory.
  * Every failure is a `UsageError` that names the place of the wrong value; values of secrets are not repeated.
@@ -12,7 +12,19 @@ import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { UsageError } from "../domain/errors.js";
-import { type MountConfig, mountShape, type ServeConfig, type ServiceChoice, serveShape } from "./config.js";
+import { readCascmdCredentials } from "./cascmd-credentials.js";
+import {
+  isUrl,
+  type MountConfig,
+  mountShape,
+  type ObjectStoreSetting,
+  type ServeConfig,
+  type ServiceChoice,
+  type ServiceConfig,
+  serveShape,
+  serviceShape,
+  transferShape,
+} from "./config.js";
 import { type Credentials, refuseWorldReadable } from "./credentials.js";
 import { optionName, optionsOf, type SettingsShape, variableName } from "./setting.js";
 import { editDistance, nearestWord } from "./suggestion.js";
@@ -33,33 +45,54 @@ export function processSources(flags: Readonly<Record<string, unknown>>): Config
 
 /** @throws UsageError for unknown names, unusable values, missing keys and unreadable files. */
 export async function loadMountConfig(sources: ConfigSources): Promise<MountConfig> {
-  const layers = await readLayers(sources, mountShape, (file) => omit(file, "serve"));
+  const layers = await readLayers(sources, mountShape, mountTables);
   const { endpoint, appId, secretId, secretKey, local, state, ...rest } = parseSettings(mountShape, layers);
-  const chosen = firstLayerWith(layers, ["endpoint", "local"]);
-  if (chosen?.values.has("endpoint") && chosen.values.has("local")) {
-    throw new UsageError(`Cannot use both ${chosen.nameOf("endpoint")} and ${chosen.nameOf("local")}`, {
-      hint: "Give the one that says where the vaults are",
-    });
-  }
-  const service: ServiceChoice =
-    endpoint !== undefined && chosen?.values.has("endpoint")
-      ? { kind: "remote", endpoint, credentials: remoteCredentials(endpoint, { appId, secretId, secretKey }) }
-      : { kind: "local", directory: local ?? dataHome(sources) };
+  const service = await chooseService(layers, sources);
   return { ...rest, service, stateDirectory: state ?? join(stateHome(sources), stateName(service)) };
+}
+
+/** For commands that use the service of a mount without mounting it. @throws UsageError like `loadMountConfig`. */
+export async function loadServiceConfig(sources: ConfigSources): Promise<ServiceConfig> {
+  const layers = await readLayers(sources, mountShape, mountTables);
+  const transfers = parseSettings(transferShape, layers);
+  const service = await chooseService(layers, sources);
+  return { ...transfers, service, uploadsDirectory: join(stateHome(sources), "uploads") };
 }
 
 /** Options of the service stand in the table `[serve]` of `casfs.toml`. @throws UsageError like `loadMountConfig`. */
 export async function loadServeConfig(sources: ConfigSources): Promise<ServeConfig> {
   const layers = await readLayers(sources, serveShape, (file) => tableOf(file, "serve"));
-  const { data, appId, secretId, secretKey, ...rest } = parseSettings(serveShape, layers);
+  const settings = parseSettings(serveShape, layers);
+  const { data, appId, secretId, secretKey, objectStoreId, objectStoreKey, objectStoreRegion, ...rest } = settings;
   if ((secretId === undefined) !== (secretKey === undefined)) {
     throw new UsageError(`Cannot use only ${secretId === undefined ? "a secret key" : "a secret id"}`, {
       hint: "Give both --secret-id and --secret-key, or neither",
     });
   }
   const credentials = secretId !== undefined && secretKey !== undefined ? { appId, secretId, secretKey } : undefined;
-  return { ...rest, dataDirectory: data ?? dataHome(sources), credentials };
+  const objectStore = chooseObjectStore(settings);
+  return { ...rest, dataDirectory: data ?? dataHome(sources), credentials, objectStore };
 }
+
+function chooseObjectStore(settings: {
+  readonly objectStore?: string | undefined;
+  readonly objectStoreId?: string | undefined;
+  readonly objectStoreKey?: string | undefined;
+  readonly objectStoreRegion: string;
+}): ObjectStoreSetting | undefined {
+  const { objectStore: place, objectStoreId: keyId, objectStoreKey: key, objectStoreRegion: region } = settings;
+  if (place === undefined) return undefined;
+  if (!isUrl(place)) return { kind: "directory", directory: place };
+  if (keyId === undefined || key === undefined) {
+    throw new UsageError(`Cannot use the object store ${place} without an access key`, {
+      hint: `Set ${variableName("objectStoreId")} and ${variableName("objectStoreKey")}`,
+    });
+  }
+  return { kind: "s3", endpoint: place, region, keyId, key };
+}
+
+/** What in `casfs.toml` is not of the service alone. */
+const mountTables = (file: TomlTable) => omit(file, "serve");
 
 /** The values of one source, by key, and how a user knows them. */
 interface Layer {
@@ -69,8 +102,8 @@ interface Layer {
 
 type TomlTable = Readonly<Record<string, unknown>>;
 
-const pathKeys = new Set(["local", "state", "data"]);
-const secretKeys = new Set(["secretKey"]);
+const pathKeys = new Set(["local", "state", "data", "accounts", "objectStore"]);
+const secretKeys = new Set(["secretKey", "objectStoreKey"]);
 /** Variables that are no option of a command: the file to read. */
 const otherVariables = ["CASFS_CONFIG"];
 
@@ -195,6 +228,7 @@ function refuseMistypedVariables(environment: ConfigSources["environment"]): voi
 }
 
 function resolvePath(path: string, { base, home }: { readonly base: string; readonly home: string }): string {
+  if (isUrl(path)) return path;
   if (path === "~" || path.startsWith("~/")) return join(home, path.slice(1));
   return path === "" ? path : resolve(base, path);
 }
@@ -216,6 +250,35 @@ function parseSettings<S extends SettingsShape>(shape: S, layers: readonly Layer
 
 function firstLayerWith(layers: readonly Layer[], keys: readonly string[]): Layer | undefined {
   return layers.find((layer) => keys.some((key) => layer.values.has(key)));
+}
+
+/** The first source that says where the service is decides; without any, it is the one of this machine. */
+async function chooseService(given: readonly Layer[], sources: ConfigSources): Promise<ServiceChoice> {
+  const layers = [...given, ...(await cascmdLayers(given, sources))];
+  const { endpoint, local, ...key } = parseSettings(serviceShape, layers);
+  const chosen = firstLayerWith(layers, ["endpoint", "local"]);
+  if (chosen?.values.has("endpoint") && chosen.values.has("local")) {
+    throw new UsageError(`Cannot use both ${chosen.nameOf("endpoint")} and ${chosen.nameOf("local")}`, {
+      hint: "Give the one that says where the vaults are",
+    });
+  }
+  return endpoint !== undefined && chosen?.values.has("endpoint")
+    ? { kind: "remote", endpoint, credentials: remoteCredentials(endpoint, key) }
+    : { kind: "local", directory: local ?? dataHome(sources) };
+}
+
+/** What `cascmd config` has saved, for who says nothing else, or means the same service and gives no key. */
+async function cascmdLayers(given: readonly Layer[], { home }: ConfigSources): Promise<Layer[]> {
+  const chosen = firstLayerWith(given, ["endpoint", "local"]);
+  if (chosen?.values.has("local")) return [];
+  const file = await readCascmdCredentials(home);
+  if (file === undefined) return [];
+  const { path, ...saved } = file;
+  const endpoint = parseSettings({ endpoint: serviceShape.endpoint }, given).endpoint;
+  // A key goes to no other service than the one it was saved for.
+  if (endpoint !== undefined && endpoint !== saved.endpoint) return [];
+  if (firstLayerWith(given, ["secretKey"]) === undefined) await refuseWorldReadable(path);
+  return [{ values: new Map(Object.entries(saved)), nameOf: (key) => `${key.toLowerCase()} in ${path}` }];
 }
 
 function remoteCredentials(

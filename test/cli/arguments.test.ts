@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { casfsHere } from "../support/casfs-here.js";
 import { casfs } from "../support/casfs-process.js";
 
 let directory: string;
@@ -29,7 +30,7 @@ describe("a command line that cannot be understood exits 2 and starts nothing", 
     [["restore", "--tier", "fast", "/tmp"], "casfs: Option '--tier <TIER>' argument 'fast' is invalid"],
     [["wait"], "casfs: Missing required argument 'PATH'"],
   ])("%j", async (commandArguments, words) => {
-    const { status, stdout, stderr } = await casfs(...commandArguments);
+    const { status, stdout, stderr } = await casfsHere(commandArguments);
     expect(stderr).toContain(words);
     expect(stdout).toBe("");
     expect(status).toBe(2);
@@ -44,7 +45,7 @@ describe("a command line that cannot be understood exits 2 and starts nothing", 
   test("the wrong value of a secret is not repeated", async () => {
     const config = join(directory, "casfs.toml");
     await writeFile(config, "secret-key = [1234567]\n", { mode: 0o600 });
-    const { status, stderr } = await casfs("mount", directory, "--config", config);
+    const { status, stderr } = await casfsHere(["mount", directory, "--config", config]);
     expect(status).toBe(2);
     expect(stderr).not.toContain("1234567");
   });
@@ -52,7 +53,7 @@ describe("a command line that cannot be understood exits 2 and starts nothing", 
 
 describe("help", () => {
   test("asked for, it goes to standard output and is no failure", async () => {
-    const { status, stdout } = await casfs("mount", "--help");
+    const { status, stdout } = await casfsHere(["mount", "--help"]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/--on-cold <block\|eagain\|deny>\s+what opening a cold file does \(default: block\)/);
     expect(stdout).not.toContain("--no-read-only");
@@ -67,7 +68,7 @@ describe("a command that fails exits 1 with one sentence", () => {
   test.each(["wait", "evict", "pin", "unpin", "restore", "unmount", "status"])(
     "%s of a path that is on no casfs mount",
     async (command) => {
-      const { status, stdout, stderr } = await casfs(command, directory);
+      const { status, stdout, stderr } = await casfsHere([command, directory]);
       expect(stderr).toBe(
         `casfs: Cannot use ${directory}: it is not on a casfs mount\nhint: \`casfs status\` lists the mounts\n`,
       );
@@ -76,13 +77,13 @@ describe("a command that fails exits 1 with one sentence", () => {
   );
 
   test("a path that does not exist", async () => {
-    const { status, stderr } = await casfs("wait", join(directory, "no", "file"));
+    const { status, stderr } = await casfsHere(["wait", join(directory, "no", "file")]);
     expect(stderr).toBe(`casfs: Cannot find ${directory}/no/file: there is no ${directory}/no\n`);
     expect(status).toBe(1);
   });
 
   test("names with control characters cannot command the terminal", async () => {
-    const { stderr } = await casfs("wait", join(directory, "\u001b[2J\n"));
+    const { stderr } = await casfsHere(["wait", join(directory, "\u001b[2J\n")]);
     expect(stderr).toContain("\\x1b[2J\\x0a");
     expect(stderr).not.toContain("\u001b");
   });

@@ -10,8 +10,12 @@ import { stopSignals } from "../stop-signals.js";
 import type { Terminal } from "../terminal.js";
 
 export function addServeCommand(program: Command, terminal: Terminal): void {
-  const command = program.command("serve").description("run a CAS service on this machine, in the foreground");
-  addSettings(command, serveShape).action((flags: Flags) => serve(flags, terminal));
+  const command = program
+    .command("serve")
+    .description("run a CAS service on this machine, in the foreground; what speaks to CAS can use it");
+  // A key on the command line would be seen by everybody on this machine.
+  const { objectStoreKey: _onlyByFileOrVariable, ...options } = serveShape;
+  addSettings(command, options).action((flags: Flags) => serve(flags, terminal));
 }
 
 async function serve(flags: Flags, terminal: Terminal): Promise<void> {
@@ -20,9 +24,11 @@ async function serve(flags: Flags, terminal: Terminal): Promise<void> {
   using stop = stopSignals({ what: "The service", onRepeated: () => process.exit(1) });
   // Loaded here so that the other commands start quickly.
   const { runServer } = await import("../../app/server-app.js");
-  const { credentials, dataDirectory, logLevel } = config;
+  const { credentials, dataDirectory, logLevel, objectStore } = config;
+  const keys = [credentials?.secretKey, objectStore?.kind === "s3" ? objectStore.key : undefined];
+  const secrets = keys.filter((key) => key !== undefined);
   await runServer(config, {
-    observer: processObserver({ level: logLevel, secrets: credentials === undefined ? [] : [credentials.secretKey] }),
+    observer: processObserver({ level: logLevel, secrets }),
     signal: stop.signal,
     onReady: (url) => {
       terminal.tell(`casfs: vaults and archives are kept in ${dataDirectory}`);

@@ -1,0 +1,48 @@
+/** Before something that costs money: what it costs, in words, and whether the user agrees. */
+
+import type { ByteCount } from "../domain/bytes.js";
+import { FileSystemError } from "../domain/errors.js";
+import { formatDuration, formatSize } from "../lib/amount-text.js";
+import { expeditedSizeBytesMax } from "../protocol/limits.js";
+import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
+import type { RetrievalTier } from "../protocol/service.js";
+import type { Terminal } from "./terminal.js";
+
+/** Shows `lines`, asks on a terminal, and otherwise wants `--yes`. False: nothing may be done, exit code 3 is set. */
+export async function agreedToCost(
+  terminal: Terminal,
+  { lines, yes = false }: { readonly lines: readonly string[]; readonly yes?: boolean | undefined },
+): Promise<boolean> {
+  for (const line of lines) terminal.tell(`casfs: ${line}`);
+  if (yes) return true;
+  if (terminal.isInteractive && (await terminal.confirm("Go on?"))) return true;
+  terminal.tell("casfs: nothing was changed, because it costs money");
+  if (!terminal.isInteractive) terminal.tell("hint: Add --yes to agree to the price");
+  terminal.exitCode = 3;
+  return false;
+}
+
+/** What a retrieval costs and when it is ready. `sizeBytes` null: nobody knows it before the job has started. */
+export function retrievalLine(sizeBytes: ByteCount | null, tier: RetrievalTier): string {
+  const { pricePerGb, readyIn } = tierTerms[tier];
+  const ready = `ready in ${formatDuration(readyIn.from)} to ${formatDuration(readyIn.to)}`;
+  if (sizeBytes === null) {
+    return `a retrieval of unknown size at tier ${tier}: ${pricePerGb} ${currency} for each GiB, ${ready}`;
+  }
+  const price = priceText(retrievalPrice(sizeBytes, 1, tier));
+  return `a retrieval of ${formatSize(sizeBytes)} at tier ${tier}: ${price}, ${ready}`;
+}
+
+/** A price must never look like nothing. */
+export function priceText(price: number): string {
+  return price < 0.01 ? `less than 0.01 ${currency}` : `about ${price.toFixed(2)} ${currency}`;
+}
+
+/** @throws FileSystemError "too-large" when the tier does not take an archive of that size (cas-api section 14.1). */
+export function checkTier(archiveSizeBytes: ByteCount | null, tier: RetrievalTier): void {
+  if (tier !== "expedited" || archiveSizeBytes === null || archiveSizeBytes <= expeditedSizeBytesMax) return;
+  const sizes = `it has ${formatSize(archiveSizeBytes)}, and the tier takes up to ${formatSize(expeditedSizeBytesMax)}`;
+  throw new FileSystemError("too-large", `Cannot retrieve the archive at tier expedited: ${sizes}`, {
+    hint: "Take --tier standard or --tier bulk",
+  });
+}
