@@ -3,6 +3,10 @@
 import { spawn, spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+/** The command line of casfs, as it was built. */
+export const casfsProgram = "dist/cli/main.js";
 
 /** Runs a program to its end. @returns how long it took, in milliseconds. @throws Error with its output if it fails. */
 export function timed(program: string, args: readonly string[]): number {
@@ -24,9 +28,22 @@ export function run(program: string, ...args: readonly string[]): void {
   timed(program, args);
 }
 
+/** Runs one of `bench/programs`, which measures itself. @returns the JSON that it prints. @throws Error if it fails. */
+export function report<T>(program: string, ...args: readonly (string | number)[]): T {
+  const path = fileURLToPath(new URL(`programs/${program}.js`, import.meta.url));
+  const result = spawnSync(process.execPath, [path, ...args.map(String)], {
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+  });
+  if (result.error !== undefined) throw result.error;
+  if (result.status !== 0) throw new Error(`${program} ${args.join(" ")} ended with ${result.status}`);
+  return JSON.parse(result.stdout) as T;
+}
+
 /** A program in the background, with what it has written so far. */
 export interface Background {
   readonly program: string;
+  readonly pid: number;
   output(): string;
   hasEnded(): boolean;
   kill(): void;
@@ -45,6 +62,7 @@ export function background(program: string, args: readonly string[], log: string
   child.once("exit", end);
   return {
     program,
+    pid: child.pid ?? 0,
     output: () => readFileSync(log, "utf8"),
     hasEnded: () => ended,
     kill: () => child.kill("SIGKILL"),

@@ -1,19 +1,24 @@
 /**
- * `npm run bench -- [--quick] [--row NAME]... [--subject NAME]`: casfs beside C programs that do the same on this machine.
+ * `npm run bench -- [--quick] [--row NAME]... [--subject NAME]`: casfs beside programs that do the same on this machine.
  *
- * Prints a table and writes `bench/latest.json`. The ratios count; absolute figures depend on the machine. Exits with
- * 0 whether or not the targets are reached: speed never gates a change.
+ * Prints a table and writes `bench/latest.json`, where rows that were not measured this time keep their former figures.
+ * The ratios count; absolute figures depend on the machine. Exits with 0 whether or not the targets are reached: speed
+ * never gates a change.
  */
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { describeMachine } from "./machine.js";
+import { closeAll } from "./held.js";
+import { keepResults } from "./latest.js";
 import { type Bench, measure, type Row, type RowResult } from "./row.js";
 import { creatingRow } from "./rows/creating.js";
+import { inventoryRows } from "./rows/inventory.js";
 import { listingRows } from "./rows/listing.js";
 import { readingRow, writingRow } from "./rows/sequential.js";
-import { closeAll, type SubjectName, subjectNamed, subjectNames } from "./subject.js";
+import { smallUploadsRow } from "./rows/small-uploads.js";
+import { downloadRow, uploadRow } from "./rows/transfers.js";
+import { type SubjectName, subjectNames } from "./subject.js";
 import { resultTable } from "./table.js";
 
 const rows: readonly Row[] = [
@@ -22,6 +27,10 @@ const rows: readonly Row[] = [
   ...listingRows(100_000, { slow: true }),
   writingRow,
   readingRow,
+  uploadRow,
+  downloadRow,
+  smallUploadsRow,
+  ...inventoryRows,
 ];
 
 const tools = resolve(".cache/bench");
@@ -43,7 +52,12 @@ async function main(): Promise<void> {
   try {
     const results = await measureAll(chosen, subject, place);
     console.log(`\n${resultTable(results)}`);
-    if (subject === "casfs") writeFileSync("bench/latest.json", report(results));
+    if (subject === "casfs")
+      keepResults(
+        "bench/latest.json",
+        results,
+        rows.map(({ name }) => name),
+      );
   } finally {
     await closeAll();
     rmSync(place, { recursive: true, force: true });
@@ -63,6 +77,7 @@ async function measureAll(chosen: readonly Row[], subject: SubjectName, place: s
   let places = 0;
   const bench: Bench = {
     tools,
+    subject,
     place: (name) => {
       places += 1;
       const directory = join(place, `${places}-${name}`);
@@ -72,16 +87,11 @@ async function measureAll(chosen: readonly Row[], subject: SubjectName, place: s
   };
   const results: RowResult[] = [];
   for (const row of chosen) {
-    console.log(`bench: ${row.work}, ${subject} and ${row.reference}, ${row.rounds} rounds each`);
-    const reference = subjectNamed(row.reference, { tools });
-    results.push(await measure(row, subjectNamed(subject, { tools }), reference, bench));
+    const compared = row.reference === null ? "" : ` and ${row.reference}`;
+    console.log(`bench: ${row.work}, ${subject}${compared}; rounds: ${row.rounds}`);
+    results.push(await measure(row, bench));
   }
   return results;
-}
-
-function report(results: readonly RowResult[]): string {
-  const measuredAt = new Date().toISOString();
-  return `${JSON.stringify({ measuredAt, machine: describeMachine(), results }, null, 2)}\n`;
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {

@@ -1,5 +1,5 @@
 /**
- * What is measured: casfs, and what it is compared with, each behind the same small interface.
+ * The file systems that are measured: casfs, and what it is compared with, each behind the same small interface.
  *
  * Relies on: `scripts/bench.sh` has built casfs and compiled the references. Never: uses more of casfs than its
  * command line.
@@ -7,7 +7,8 @@
 
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Background, background, run, until } from "./command.js";
+import { type Background, background, casfsProgram, run, until } from "./command.js";
+import { held } from "./held.js";
 
 /** A file system that is mounted, until it is closed. */
 export interface OpenTree {
@@ -42,12 +43,6 @@ export function subjectNamed(name: SubjectName, { tools }: { readonly tools: str
   }
 }
 
-/** Unmounts everything that is still open; for the end of the process. */
-export async function closeAll(): Promise<void> {
-  for (const tree of [...openTrees]) await tree.close().catch((error: unknown) => console.error(String(error)));
-}
-
-const openTrees = new Set<OpenTree>();
 const readyWithinMs = 60_000;
 
 /** A file system that shows the directory `source` at another place. */
@@ -62,8 +57,6 @@ function mirror(name: string, command: (source: string, mount: string) => [strin
   return { name, open };
 }
 
-const casfsProgram = "dist/cli/main.js";
-
 /** Nothing is uploaded while it is measured: the settle time is a day. */
 async function openCasfs(place: string): Promise<OpenTree> {
   const mount = made(join(place, "mount"));
@@ -77,18 +70,6 @@ async function openCasfs(place: string): Promise<OpenTree> {
 async function ready(server: Background, isReady: () => boolean): Promise<void> {
   await until(() => server.hasEnded() || isReady(), { withinMs: readyWithinMs, what: server.output });
   if (server.hasEnded()) throw new Error(`${server.program} ended before it had mounted: ${server.output()}`);
-}
-
-function held(tree: OpenTree): OpenTree {
-  const registered: OpenTree = {
-    root: tree.root,
-    close: async () => {
-      openTrees.delete(registered);
-      await tree.close();
-    },
-  };
-  openTrees.add(registered);
-  return registered;
 }
 
 /** In order if possible; a server that does not end is killed and its mount detached. */

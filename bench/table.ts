@@ -3,6 +3,7 @@
 import type { RowResult, Target } from "./row.js";
 
 const header = ["work", "casfs", "reference", "", "ratio", "target", "reached"];
+const mebibyte = 1024 ** 2;
 
 export function resultTable(results: readonly RowResult[]): string {
   const lines = [header, ...results.map(cells)];
@@ -17,17 +18,35 @@ export function resultTable(results: readonly RowResult[]): string {
     .join("\n");
 }
 
-function cells(result: RowResult): string[] {
-  const { work, target, casfsMedianMs, referenceMedianMs, ratio, reached } = result;
-  const values = [amount(casfsMedianMs, target), amount(referenceMedianMs, target)] as const;
-  return [work, values[0], values[1], result.reference, ratio.toFixed(2), goal(target), reached ? "yes" : "no"];
+function cells({ work, target, casfs, compared, reference, ratio, reached }: RowResult): string[] {
+  const values = [amount(casfs.median, target), compared === null ? "-" : amount(compared.median, target)] as const;
+  return [work, ...values, reference ?? "", ratio.toFixed(2), goal(target), reached ? "yes" : "no"];
 }
 
-function amount(elapsedMs: number, target: Target): string {
-  if (target.kind === "speed") return `${Math.round(target.bytes / 1024 ** 2 / (elapsedMs / 1000))} MiB/s`;
-  return elapsedMs < 1000 ? `${elapsedMs.toFixed(1)} ms` : `${(elapsedMs / 1000).toFixed(2)} s`;
+function amount(value: number, target: Target): string {
+  switch (target.kind) {
+    case "speed":
+      return `${Math.round(target.bytes / mebibyte / (value / 1000))} MiB/s`;
+    case "rate":
+      return `${Math.round(target.operations / (value / 1000))}/s`;
+    case "memory":
+      return `${Math.round(value / mebibyte)} MiB`;
+    case "time":
+    case "duration":
+      return value < 1000 ? `${value.toFixed(1)} ms` : `${(value / 1000).toFixed(2)} s`;
+  }
 }
 
 function goal(target: Target): string {
-  return target.kind === "time" ? `<= ${target.atMost.toFixed(2)}` : `>= ${target.atLeast.toFixed(2)}`;
+  switch (target.kind) {
+    case "time":
+      return `<= ${target.atMost.toFixed(2)}`;
+    case "speed":
+    case "rate":
+      return `>= ${target.atLeast.toFixed(2)}`;
+    case "duration":
+      return `<= ${amount(target.atMostMs, target)}`;
+    case "memory":
+      return `<= ${amount(target.atMostBytes, target)}`;
+  }
 }

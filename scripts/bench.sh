@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures casfs beside C programs that do the same: `npm run bench -- [--quick] [--row NAME]`.
+# Measures casfs beside programs that do the same: `npm run bench -- [--quick] [--row NAME]`.
 #
 # The references are compiled here from what Debian ships; nothing of them is part of casfs.
 set -euo pipefail
@@ -39,4 +39,4 @@ if [ ! -x .cache/bench/passthrough_ll ]; then
 fi
 
 node_modules/.bin/tsc -p tsconfig.bench.json
-exec node .cache/bench/js/main.js "$@"
+exec node .cache/bench/js/bench/main.js "$@"

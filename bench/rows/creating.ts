@@ -9,11 +9,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { run, timed } from "../command.js";
-import { onFreshMount, type Row } from "../row.js";
+import { mountedRow, onFreshMount } from "../mounted-row.js";
 
 const fileCount = 10_000;
 
-export const creatingRow: Row = {
+export const creatingRow = mountedRow({
   name: "create-10000",
   work: "create, write, close of 10,000 files of 4 KiB",
   reference: "bindfs",
@@ -32,4 +32,4 @@ export const creatingRow: Row = {
     };
     return { round };
   },
-};
+});

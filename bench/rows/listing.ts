@@ -3,7 +3,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { run, timed } from "../command.js";
-import { type Bench, onFreshMount, type Row } from "../row.js";
+import { mountedRow, onFreshMount } from "../mounted-row.js";
+import type { Bench, Row } from "../row.js";
 import type { Subject } from "../subject.js";
 
 const commands = {
@@ -13,18 +14,20 @@ const commands = {
 };
 
 export function listingRows(fileCount: number, { slow }: { readonly slow: boolean }): Row[] {
-  return Object.entries(commands).map(([command, list]) => ({
-    name: `${command.replaceAll(/[^a-z]+/g, "-")}-${fileCount}`,
-    work: `${command} of ${fileCount.toLocaleString("en")} files`,
-    reference: "passthrough_ll" as const,
-    rounds: 5,
-    target: { kind: "time" as const, atMost: 1 },
-    slow,
-    prepare: async (subject, bench) => {
-      const place = await tree(subject, bench, fileCount);
-      return { round: () => onFreshMount(subject, place, ({ root }) => list(join(root, "files"))) };
-    },
-  }));
+  return Object.entries(commands).map(([command, list]) =>
+    mountedRow({
+      name: `${command.replaceAll(/[^a-z]+/g, "-")}-${fileCount}`,
+      work: `${command} of ${fileCount.toLocaleString("en")} files`,
+      reference: "passthrough_ll",
+      rounds: 5,
+      target: { kind: "time", atMost: 1 },
+      slow,
+      prepare: async (subject, bench) => {
+        const place = await tree(subject, bench, fileCount);
+        return { round: () => onFreshMount(subject, place, ({ root }) => list(join(root, "files"))) };
+      },
+    }),
+  );
 }
 
 const trees = new WeakMap<Bench, Map<string, string>>();

@@ -8,12 +8,13 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { timed } from "../command.js";
 import { settleMachine } from "../machine.js";
-import { onFreshMount, type Row, type SpeedTarget } from "../row.js";
+import { mountedRow, onFreshMount } from "../mounted-row.js";
+import type { SpeedTarget } from "../row.js";
 
 const mebibytes = 1024;
 const target: SpeedTarget = { kind: "speed", atLeast: 0.8, bytes: mebibytes * 1024 * 1024 };
 
-export const writingRow: Row = {
+export const writingRow = mountedRow({
   name: "write-1g",
   work: "sequential write of 1 GiB into staging",
   reference: "passthrough_ll",
@@ -33,9 +34,9 @@ export const writingRow: Row = {
     };
     return { round };
   },
-};
+});
 
-export const readingRow: Row = {
+export const readingRow = mountedRow({
   name: "read-1g",
   work: "sequential read of a cached 1 GiB file",
   reference: "passthrough_ll",
@@ -51,7 +52,7 @@ export const readingRow: Row = {
       });
     return { round };
   },
-};
+});
 
 function write(path: string): number {
   return timed("dd", ["if=/dev/zero", `of=${path}`, "bs=1M", `count=${mebibytes}`]);

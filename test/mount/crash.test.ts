@@ -5,7 +5,8 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
-import { CountingProxy } from "../support/counting-proxy.js";
+import { FaultPlan, faults, on } from "../support/fault-plan.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { eventually, shell, whyNoMount } from "../support/fuse-environment.js";
 
 const reason = whyNoMount();
@@ -16,12 +17,12 @@ const partCount = Math.ceil(mebibytes / 16);
 describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})` : ""}`, () => {
   let mount: TestMount;
   let server: RunningCasfs;
-  let proxy: CountingProxy;
+  let proxy: FaultProxy;
 
   beforeEach(async () => {
     mount = await TestMount.make();
     server = await startCasfs(["serve", "--listen", "127.0.0.1:0", "--data", mount.data], key);
-    proxy = await CountingProxy.start(Number(new URL(server.line.replace("listening on ", "")).port));
+    proxy = await FaultProxy.start(Number(new URL(server.line.replace("listening on ", "")).port));
   }, 60_000);
 
   afterEach(async () => {
@@ -36,11 +37,9 @@ describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})`
   test("an upload that kill -9 interrupted goes on with the parts that the service lacks", async () => {
     await mountIt("--parallel", "2");
     await shell('mkdir "$1"', mount.path("v"));
-    const parts = () => proxy.count("PUT", /multipart-uploads/);
+    const parts = () => proxy.count("uploadPart", { answered: true });
     // Parts after the sixth are held up, so that the crash comes in the middle.
-    proxy.onRequest = async ({ method, path }) => {
-      if (method === "PUT" && /multipart-uploads/.test(path) && parts() >= 6) await new Promise(() => {});
-    };
+    proxy.plan = new FaultPlan([on("uploadPart", { from: 7 }, faults.silence())]);
     const source = join(mount.directory, "source");
     await shell(`head -c ${mebibytes}M /dev/urandom > "$1"`, source);
     expect(await shell('cp "$1" "$2"', source, mount.path("v/big"))).toMatchObject({ status: 0 });
@@ -48,13 +47,14 @@ describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})`
     await mount.crash();
     const before = parts();
 
-    proxy.onRequest = async () => {};
+    proxy.plan.expectAllHit();
+    proxy.plan = new FaultPlan();
     await mountIt("--parallel", "2");
     expect(await casfs("wait", mount.path("v/big"))).toMatchObject({ status: 0 });
     // What was on its way at the crash may have arrived or not; everything else is sent once.
     expect(parts() - before).toBeGreaterThanOrEqual(partCount - before - 2);
     expect(parts() - before).toBeLessThanOrEqual(partCount - before);
-    expect(proxy.count("POST", /multipart-uploads$/), "one upload").toBe(1);
+    expect(proxy.count("initiateMultipartUpload"), "one upload").toBe(1);
 
     expect(await casfs("evict", mount.path("v/big"))).toMatchObject({ status: 0 });
     const recalled = await shell('sha256sum < "$1"', mount.path("v/big"));
