@@ -190,6 +190,8 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     tier: config.tier,
     commit: config.commit,
     settleMs: config.settle,
+    rewriteIntervalMs: config.rewriteInterval,
+    isTemporary: config.temporary,
     vaultTimeoutMs,
   };
 }

@@ -206,6 +206,7 @@ export class MountControl implements ControlApi {
     const left = (reason: string): WaitOutcome => ({ archived: false, left: { path: file.path, reason } });
     if (stored.phase === "writing") return left("it is open for writing");
     if (stored.interrupted) return left("its writing was interrupted: write it again, or remove it");
+    if (this.#parts.fileSystem.schedule.isTemporary(file.record.ino)) return left(temporaryReason);
     uploads.expedite(content);
     try {
       await uploads.whenArchived(content, { signal });
@@ -272,6 +273,8 @@ export class MountControl implements ControlApi {
     return ino === undefined ? `archive ${archive}` : this.#parts.paths.nameOf(ino);
   }
 }
+
+const temporaryReason = "its name is a temporary one: rename it, or it is uploaded a day after it was closed";
 
 type WaitOutcome = { readonly archived: true } | { readonly archived: false; readonly left: PathFailure };
 

@@ -7,7 +7,7 @@
 
 import { existsSync } from "node:fs";
 import { type ArchiveKey, type ContentId, type InodeNumber, rootIno, type VaultName } from "../domain/ids.js";
-import { type Clock, type FileTime, fileTime } from "../domain/time.js";
+import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
 import { isRegular, typeDirectory } from "../vfs/attributes.js";
@@ -323,6 +323,14 @@ export class Catalog implements CatalogPort {
 
   contentsOf(ino: InodeNumber): readonly ContentRecord[] {
     return this.contents.ofInode(ino);
+  }
+
+  dueAt(content: ContentId): Instant | undefined {
+    return this.contents.find(content)?.dueAt;
+  }
+
+  lastArchivedAt(ino: InodeNumber): Instant | undefined {
+    return this.contents.lastArchivedAt(ino);
   }
 
   removeContent(content: ContentId, successor: ContentId | null = null): void {

@@ -77,6 +77,7 @@ export class ContentTable {
   readonly #insert: BetterSqlite3.Statement<[number, number, number, string, string]>;
   readonly #insertArchived: BetterSqlite3.Statement<[number, number, number, number, string, number]>;
   readonly #update: PartialUpdate;
+  readonly #lastArchivedAt: BetterSqlite3.Statement<[number], number | null>;
   readonly #setArchived: BetterSqlite3.Statement<[number, number]>;
   readonly #twin: BetterSqlite3.Statement<[number, string, number, number, string], number>;
   readonly #moveTo: BetterSqlite3.Statement<[number, number]>;
@@ -114,6 +115,11 @@ export class ContentTable {
       "INSERT INTO content (id, ino, version, phase, size_bytes, durable, boot_id, archive_key) VALUES (?, ?, ?, 'archived', ?, 1, ?, ?)",
     );
     this.#update = new PartialUpdate(sql, "content", "id");
+    this.#lastArchivedAt = sql
+      .prepare<[number], number | null>(
+        "SELECT max(a.created_at_ms) FROM content c JOIN archive a ON a.key = c.archive_key WHERE c.ino = ?",
+      )
+      .pluck();
     this.#setArchived = sql.prepare(
       "UPDATE content SET phase = 'archived', interrupted = 0, archive_key = ? WHERE id = ?",
     );
@@ -159,6 +165,11 @@ export class ContentTable {
 
   ofInode(ino: InodeNumber): StoredContent[] {
     return this.#ofInode.all(ino).map(toStored);
+  }
+
+  /** When the newest archive of a file was made. */
+  lastArchivedAt(ino: InodeNumber): Instant | undefined {
+    return (this.#lastArchivedAt.get(ino) ?? undefined) as Instant | undefined;
   }
 
   /** Every content that is not archived, oldest first. */
@@ -274,13 +285,13 @@ export class ContentTable {
     return this.#namedVersion.get(this.#vaults.idOf(vault), fileId) !== undefined;
   }
 
-  /** Whether a file has bytes that are not archived. Looks at all of those: not for every row of an inventory. */
   /** Whether this very version of a file is archived under another id: same bytes, so one of the two is a twin. */
   hasTwin(vault: VaultName, twin: { fileId: string; version: number; sizeBytes: number; treeHash: string }): boolean {
     const { fileId, version, sizeBytes, treeHash } = twin;
     return this.#twin.get(this.#vaults.idOf(vault), fileId, version, sizeBytes, treeHash) !== undefined;
   }
 
+  /** Whether a file has bytes that are not archived. Looks at all of those: not for every row of an inventory. */
   isStaged(fileId: string): boolean {
     return this.#stagedFile.get(fileId) !== undefined;
   }

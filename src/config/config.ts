@@ -13,6 +13,7 @@ import { HostAllowance } from "../lib/host-allowance.js";
 import { partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { Credentials } from "./credentials.js";
+import { parseNamePatterns } from "./name-patterns.js";
 import { choice, custom, duration, octal, size, text, toggle, whole } from "./setting.js";
 import { parseDuration } from "./units.js";
 
@@ -49,6 +50,21 @@ export const transferShape = {
   parallel: whole("N", { from: 1, to: 64 }, "parts sent or fetched at the same time").prefault("4"),
 } as const;
 
+/** What rsync, browsers, editors and NFS call a file that is not done yet. */
+const temporaryNames = [
+  ".*.??????",
+  ".~tmp~/",
+  "*.part",
+  "*.partial",
+  "*.crdownload",
+  "*.swp",
+  "*.swx",
+  ".nfs*",
+  ".#*",
+  "~$*",
+  ".goutputstream-*",
+];
+
 /** The options of `casfs mount`. A default is written as a user would write it. */
 export const mountShape = {
   ...serviceShape,
@@ -58,6 +74,12 @@ export const mountShape = {
   maxWait: duration("how long an open waits for a recall before EAGAIN; without it, as long as it takes").optional(),
   commit: choice(["staged", "archived"], "what close() waits for: the local disk, or the vault").prefault("staged"),
   settle: duration("how long a closed file rests before its upload").prefault("2s"),
+  rewriteInterval: duration("how long the next version of a file that was just archived waits").prefault("1h"),
+  temporary: custom(
+    "PATTERN,...",
+    "names of files that will be renamed or removed: they settle for 24h; `none` for no file",
+    parseNamePatterns,
+  ).prefault(temporaryNames.join(",")),
   cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
   keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
   ...transferShape,

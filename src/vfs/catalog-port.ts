@@ -166,6 +166,10 @@ export interface CatalogPort {
    */
   insertContent(ino: InodeNumber, options: { readonly newest: boolean }): ContentRecord;
   updateContent(content: ContentId, changes: ContentChanges): void;
+  /** When a content that is sealed is to be uploaded; undefined when it is gone. */
+  dueAt(content: ContentId): Instant | undefined;
+  /** When the newest archive of a file was made; undefined when it has none. */
+  lastArchivedAt(ino: InodeNumber): Instant | undefined;
   /** Every content version of a file, oldest first. */
   contentsOf(ino: InodeNumber): readonly ContentRecord[];
   /**

@@ -11,7 +11,7 @@ import { MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, InodeNumber } from "../domain/ids.js";
-import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
+import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { KeyedMutex } from "../lib/concurrency.js";
 import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
@@ -19,6 +19,7 @@ import type { Caller, ColdOpens } from "./cold-opens.js";
 import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
 import type { CachedContents, ContentFile, LocalContent, LocalDisk, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
+import type { UploadSchedule } from "./upload-schedule.js";
 
 export interface FileContentsParts {
   readonly catalog: CatalogPort;
@@ -29,6 +30,7 @@ export interface FileContentsParts {
   readonly disk: LocalDisk;
   readonly clock: Clock;
   readonly observer: Observer;
+  readonly schedule: UploadSchedule;
   readonly settings: FileSystemSettings;
 }
 
@@ -98,7 +100,7 @@ export class FileContents {
       if (open === undefined) return this.#setSizeWithoutHandle(ino, sizeBytes);
       await this.#setSize(open, sizeBytes);
       // Readers alone never seal.
-      if (open.writers === 0) await this.#seal(open, this.#dueAt());
+      if (open.writers === 0) await this.#seal(open);
     });
   }
 
@@ -140,7 +142,7 @@ export class FileContents {
       const otherWriters = open.writers - (this.handles.handle(number).intent.write ? 1 : 0);
       try {
         // Nobody waits for a RELEASE; who opens the file meanwhile hurries it.
-        if (otherWriters === 0) await this.#seal(open, this.#dueAt(), { soon: true });
+        if (otherWriters === 0) await this.#seal(open, { soon: true });
       } finally {
         // Whatever happened, the kernel has forgotten the handle. What FLUSH promised is sealed at the next start.
         this.handles.remove(number);
@@ -232,7 +234,7 @@ export class FileContents {
     const { open } = this.handles.handle(number);
     try {
       if (sizeBytes > 0) await this.#setSize(open, sizeBytes);
-      await this.#seal(open, this.#dueAt());
+      await this.#seal(open);
     } finally {
       this.handles.remove(number);
       await open.file?.close();
@@ -381,7 +383,7 @@ export class FileContents {
   }
 
   /** Under the lock: what was written becomes a content that waits for its upload. */
-  async #seal(open: OpenFile, dueAt: Instant, { soon } = { soon: false }): Promise<ContentId | undefined> {
+  async #seal(open: OpenFile, { soon } = { soon: false }): Promise<ContentId | undefined> {
     const content = open.content;
     if (content?.phase !== "writing") return undefined;
     const { catalog, uploads, observer } = this.#parts;
@@ -392,6 +394,7 @@ export class FileContents {
       return undefined;
     }
     const { sizeBytes, mtime, synced: durable } = open;
+    const dueAt = this.#parts.schedule.dueAt(open.ino);
     open.content = { ...content, phase: "sealed" };
     open.dirty = false;
     try {
@@ -452,8 +455,10 @@ export class FileContents {
 
   // `--commit archived`: close() returns when the service has confirmed the bytes.
   async #archive(open: OpenFile, signal: AbortSignal): Promise<void> {
-    const { catalog, clock, uploads } = this.#parts;
-    await this.#locks.run(open.ino, () => this.#seal(open, clock.now()));
+    const { catalog, schedule, uploads } = this.#parts;
+    // Who renames it will have it archived under its name.
+    if (schedule.isTemporary(open.ino)) return;
+    await this.#locks.run(open.ino, () => this.#seal(open));
     // Also what another close() of the same file has sealed, and what waits for it or was interrupted.
     const { content = null, nlink = 0 } = catalog.inode(open.ino) ?? {};
     if (nlink === 0 || content?.interrupted || (content?.phase !== "sealed" && content?.phase !== "claimed")) return;
@@ -461,10 +466,6 @@ export class FileContents {
     await uploads.whenArchived(content.id, { signal });
     // What the service has confirmed, this catalog must not have forgotten after a power loss.
     await catalog.flush();
-  }
-
-  #dueAt(): Instant {
-    return (this.#parts.clock.now() + this.#parts.settings.settleMs) as Instant;
   }
 
   #now(): FileTime {

@@ -21,6 +21,7 @@ import type { OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
 import type { CachedContents, LocalDisk, RecallRequests, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
+import { type Rescheduled, UploadSchedule } from "./upload-schedule.js";
 import { VaultDirectories } from "./vault-directories.js";
 
 export interface FileSystemParts {
@@ -63,6 +64,8 @@ export class FileSystem {
   readonly coldOpens: ColdOpens;
   readonly contents: FileContents;
   readonly extendedAttributes: ExtendedAttributes;
+  readonly schedule: UploadSchedule;
+  readonly #uploads: UploadRequests;
   readonly #catalog: CatalogPort;
   readonly #disk: LocalDisk;
   readonly #clock: Clock;
@@ -79,8 +82,10 @@ export class FileSystem {
     this.#clock = clock;
     this.#staging = parts.staging;
     this.coldOpens = new ColdOpens(parts);
-    this.contents = new FileContents({ ...parts, coldOpens: this.coldOpens });
-    this.#names = new Namespace(catalog, clock);
+    this.schedule = new UploadSchedule(parts);
+    this.#uploads = parts.uploads;
+    this.contents = new FileContents({ ...parts, coldOpens: this.coldOpens, schedule: this.schedule });
+    this.#names = new Namespace(catalog, clock, this.schedule);
     this.#vaults = new VaultDirectories({
       catalog,
       clock,
@@ -140,8 +145,9 @@ export class FileSystem {
   }
 
   async unlink(place: Place): Promise<void> {
-    const record = await this.#names.unlink(place);
-    await this.#lostName(record, null);
+    const { unlinked, rescheduled } = await this.#names.unlink(place);
+    this.#reschedule(rescheduled);
+    await this.#lostName(unlinked, null);
   }
 
   async removeDirectory(place: Place): Promise<void> {
@@ -153,7 +159,8 @@ export class FileSystem {
   }
 
   async rename(from: Place, to: Place, mode: "replace" | "no-replace" | "exchange"): Promise<void> {
-    const { replaced, successor } = await this.#names.rename(from, to, mode);
+    const { replaced, successor, rescheduled } = await this.#names.rename(from, to, mode);
+    this.#reschedule(rescheduled);
     if (replaced !== undefined) await this.#lostName(replaced, successor);
   }
 
@@ -271,6 +278,10 @@ export class FileSystem {
       ...(atime !== undefined && { atime: at(atime) }),
       ...(mtime !== undefined && { mtime: at(mtime) }),
     };
+  }
+
+  #reschedule(rescheduled: readonly Rescheduled[]): void {
+    for (const { content, dueAt } of rescheduled) this.#uploads.enqueue(content, dueAt);
   }
 
   // The bytes go at once, unless a handle still reads them; the inode itself when the kernel forgets it.

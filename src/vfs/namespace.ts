@@ -12,10 +12,19 @@ import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { isDirectory, permissionMask, typeDirectory, typeSymlink } from "./attributes.js";
 import type { CatalogPort, InodeRecord, NewInode } from "./catalog-port.js";
 import { checkName } from "./names.js";
+import type { Rescheduled, UploadSchedule } from "./upload-schedule.js";
 
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
+}
+
+export interface Renamed {
+  /** The inode that lost its name to the moved one, if there was one. */
+  readonly replaced: InodeRecord | undefined;
+  /** The content that is to be archived before the archives of `replaced` are deleted. */
+  readonly successor: ContentId | null;
+  readonly rescheduled: readonly Rescheduled[];
 }
 
 export interface Place {
@@ -30,10 +39,12 @@ const setgid = 0o2000;
 export class Namespace {
   readonly #catalog: CatalogPort;
   readonly #clock: Clock;
+  readonly #schedule: UploadSchedule;
 
-  constructor(catalog: CatalogPort, clock: Clock) {
+  constructor(catalog: CatalogPort, clock: Clock, schedule: UploadSchedule) {
     this.#catalog = catalog;
     this.#clock = clock;
+    this.#schedule = schedule;
   }
 
   /** @throws FileSystemError "not-ready" below a vault whose inventory has not landed. */
@@ -123,15 +134,17 @@ export class Namespace {
   }
 
   /** @returns the inode, which now has one name less. */
-  unlink(place: Place): Promise<InodeRecord> {
+  unlink(place: Place): Promise<{ readonly unlinked: InodeRecord; readonly rescheduled: readonly Rescheduled[] }> {
     return this.#catalog.mutate(() => {
       const parent = this.#changeable(place.parent);
       const record = this.#existing(place);
       if (isDirectory(record.mode)) throw new FileSystemError("is-a-directory", `${place.name} is a directory`);
+      const wasTemporary = record.nlink > 1 && this.#isTemporary(record);
       this.#catalog.removeEntry(place.parent, place.name);
       this.#dropName(record, null);
       this.#touch(parent);
-      return this.inode(record.ino);
+      const rescheduled = record.nlink > 1 ? this.#rescheduled(record, wasTemporary) : [];
+      return { unlinked: this.inode(record.ino), rescheduled };
     });
   }
 
@@ -148,12 +161,7 @@ export class Namespace {
     });
   }
 
-  /** @returns the inode that lost its name to the moved one, if there was one. */
-  async rename(
-    from: Place,
-    to: Place,
-    mode: "replace" | "no-replace" | "exchange",
-  ): Promise<{ readonly replaced: InodeRecord | undefined; readonly successor: ContentId | null }> {
+  async rename(from: Place, to: Place, mode: "replace" | "no-replace" | "exchange"): Promise<Renamed> {
     checkName(to.name);
     return this.#catalog.mutate(() => {
       const source = this.#changeable(from.parent);
@@ -162,7 +170,8 @@ export class Namespace {
       const moved = this.#existing(from);
       const present = this.#catalog.lookup(to.parent, to.name);
       if (mode === "exchange") return this.#exchange(from, to, moved, present);
-      if (present?.ino === moved.ino) return { replaced: undefined, successor: null };
+      if (present?.ino === moved.ino) return { replaced: undefined, successor: null, rescheduled: [] };
+      const wasTemporary = this.#isTemporary(moved);
       const successor = present === undefined ? null : this.#replace(moved, present, to, mode);
       this.#catalog.renameEntry(from, to);
       if (isDirectory(moved.mode)) this.#moveDirectory(moved, from.parent, to.parent);
@@ -170,7 +179,8 @@ export class Namespace {
       if (from.parent !== to.parent) this.#touch(this.inode(to.parent));
       this.#catalog.updateInode(moved.ino, { ctime: this.#now() });
       const replaced = present && this.inode(present.ino);
-      return { replaced, successor };
+      const rescheduled = this.#rescheduled(moved, wasTemporary, present);
+      return { replaced, successor, rescheduled };
     });
   }
 
@@ -212,13 +222,9 @@ export class Namespace {
     return successor;
   }
 
-  #exchange(
-    from: Place,
-    to: Place,
-    moved: InodeRecord,
-    present: InodeRecord | undefined,
-  ): { readonly replaced: undefined; readonly successor: null } {
+  #exchange(from: Place, to: Place, moved: InodeRecord, present: InodeRecord | undefined): Renamed {
     if (present === undefined) throw new FileSystemError("not-found", `${to.name} is not there`);
+    const wereTemporary = [this.#isTemporary(moved), this.#isTemporary(present)] as const;
     this.#catalog.exchangeEntries(from, to);
     if (isDirectory(moved.mode)) this.#moveDirectory(moved, from.parent, to.parent);
     if (isDirectory(present.mode)) this.#moveDirectory(present, to.parent, from.parent);
@@ -227,7 +233,20 @@ export class Namespace {
     const ctime = this.#now();
     this.#catalog.updateInode(moved.ino, { ctime });
     this.#catalog.updateInode(present.ino, { ctime });
-    return { replaced: undefined, successor: null };
+    const rescheduled = [
+      ...this.#rescheduled(moved, wereTemporary[0]),
+      ...this.#rescheduled(present, wereTemporary[1]),
+    ];
+    return { replaced: undefined, successor: null, rescheduled };
+  }
+
+  #isTemporary({ ino, content }: InodeRecord): boolean {
+    return content?.phase === "sealed" && this.#schedule.isTemporary(ino);
+  }
+
+  #rescheduled(file: InodeRecord, wasTemporary: boolean, replaced?: InodeRecord): Rescheduled[] {
+    const rescheduled = this.#schedule.renamed(file, wasTemporary, replaced);
+    return rescheduled === undefined ? [] : [rescheduled];
   }
 
   #moveDirectory(directory: InodeRecord, from: InodeNumber, to: InodeNumber): void {

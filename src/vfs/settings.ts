@@ -19,6 +19,10 @@ export interface FileSystemSettings {
   readonly commit: CommitPolicy;
   /** Pause between close() and the upload. */
   readonly settleMs: Milliseconds;
+  /** After a version of a file was archived, the next one waits for this long: every archive is billed for 90 days. */
+  readonly rewriteIntervalMs: Milliseconds;
+  /** Whether programs rename or remove a file of this name soon. `path` leads from the vault's directory to the file. */
+  readonly isTemporary: (path: readonly string[]) => boolean;
   /** How long mkdir and rmdir of a vault wait for the service. */
   readonly vaultTimeoutMs: Milliseconds;
 }

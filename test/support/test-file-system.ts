@@ -53,6 +53,8 @@ const defaults: FileSystemSettings = {
   tier: "standard",
   commit: "staged",
   settleMs: seconds(2),
+  rewriteIntervalMs: seconds(0),
+  isTemporary: () => false,
   vaultTimeoutMs: seconds(10),
 };
 
