@@ -10,12 +10,12 @@ import type { MountStorage } from "./mount-storage.js";
 /** Hears of every commit before the replies that waited for it. Its effects fail without failing the commit. */
 export function commitEffects(parts: {
   readonly storage: Pick<MountStorage, "catalog" | "staging" | "cache">;
-  readonly pipelines: Pick<MountPipelines, "uploads" | "abandoned" | "deleter">;
+  readonly pipelines: Pick<MountPipelines, "uploads" | "abandoned" | "deleter" | "purger">;
   readonly kernel: KernelMemory;
   readonly observer: Observer;
 }): CatalogListener {
   const { catalog, staging, cache } = parts.storage;
-  const { uploads, abandoned, deleter } = parts.pipelines;
+  const { uploads, abandoned, deleter, purger } = parts.pipelines;
   const { kernel, observer } = parts;
   const warnOf = (what: string) => (error: unknown) =>
     observer({ type: "warning", message: `${what}: ${describeError(error)}` });
@@ -33,5 +33,6 @@ export function commitEffects(parts: {
     nameAppeared: (parent, name) => kernel.nameAppeared(parent, name),
     contentLanded: (archive) => kernel.placeChanged(catalog.contents.inodeOfArchive(archive)),
     deletesPending: () => deleter.wake(),
+    trashChanged: () => purger.wake(),
   };
 }

@@ -94,6 +94,8 @@ export interface StatusReport {
   };
   readonly vaults: readonly VaultReport[];
   readonly deletes: { readonly pending: number; readonly lastError: string | null };
+  /** What was deleted or overwritten and costs nothing yet; `nextPurgeAt` is when the next file of it goes. */
+  readonly trash: { readonly files: number; readonly bytes: number; readonly nextPurgeAt: string | null };
   /** Contents that need a person: interrupted writes, bytes that a power failure may have lost. */
   readonly suspects: readonly PathFailure[];
 }

@@ -137,6 +137,7 @@ async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSessi
   pipelines.uploads.start();
   pipelines.recalls.resume();
   pipelines.deleter.wake();
+  pipelines.purger.wake();
   watch.start(stack.service);
   pipelines.abandoned.wake();
   return session;

@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import type { ContentCache } from "../cache/content-cache.js";
 import type { Catalog } from "../catalog/catalog.js";
+import type { TrashSummary } from "../catalog/trash-table.js";
 import { byteCount } from "../domain/bytes.js";
 import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
 import { type ArchiveKey, type ContentId, isVaultName, type VaultName } from "../domain/ids.js";
@@ -77,6 +78,7 @@ export class MountControl implements ControlApi {
       },
       vaults: catalog.vaults().map(({ name, visibility }) => this.#vault(name, visibility === "visible")),
       deletes: { pending: deletes.length, lastError: deletes.find((one) => one.error !== null)?.error ?? null },
+      trash: trashReport(catalog.trashTable.summary()),
       suspects: unarchived
         .filter((content) => content.interrupted)
         .map((content) => ({ path: this.#nameOf(content.id), reason: "interrupted: kept here and not uploaded" })),
@@ -292,6 +294,10 @@ async function commandOf(pid: number): Promise<string> {
 
 function iso(instant: Instant): string {
   return new Date(instant).toISOString();
+}
+
+function trashReport({ files, bytes, nextPurgeAt }: TrashSummary): StatusReport["trash"] {
+  return { files, bytes, nextPurgeAt: nextPurgeAt === null ? null : iso(nextPurgeAt) };
 }
 
 function sum(values: readonly number[]): number {

@@ -10,6 +10,7 @@ import { JobPoller } from "../restore/job-poller.js";
 import { RestoreManager } from "../restore/restore-manager.js";
 import { AbandonedUploads } from "../upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../upload/archive-deleter.js";
+import { TrashPurger } from "../upload/trash-purger.js";
 import { UploadQueue } from "../upload/upload-queue.js";
 import { Uploader } from "../upload/uploader.js";
 import type { MountStorage } from "./mount-storage.js";
@@ -19,6 +20,7 @@ export interface MountPipelines {
   readonly uploads: UploadQueue;
   readonly deleter: ArchiveDeleter;
   readonly abandoned: AbandonedUploads;
+  readonly purger: TrashPurger;
   readonly recalls: RestoreManager;
   readonly inventories: InventorySync;
 }
@@ -48,6 +50,7 @@ export function createPipelines(
   const uploads = new UploadQueue({ ...base, uploader, journal: catalog.uploads }, { concurrency: uploadConcurrency });
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
+  const purger = new TrashPurger({ ...base, journal: catalog });
   const poller = new JobPoller(base);
   const recalls = new RestoreManager(
     { ...base, journal: catalog.recalls, sink: cache, poller },
@@ -55,8 +58,8 @@ export function createPipelines(
   );
   const inventories = new InventorySync({ ...base, catalog: catalog.inventories, poller });
   stopping.defer(async () => {
-    await Promise.all([uploads, deleter, abandoned, recalls, inventories].map((pipeline) => pipeline.close()));
+    await Promise.all([uploads, deleter, abandoned, purger, recalls, inventories].map((pipeline) => pipeline.close()));
     await poller.close(new CancelledError("Waiting for a job"));
   });
-  return { uploads, deleter, abandoned, recalls, inventories };
+  return { uploads, deleter, abandoned, purger, recalls, inventories };
 }

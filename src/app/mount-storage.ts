@@ -66,6 +66,7 @@ function openCatalog(config: MountConfig, binding: ServiceStack["binding"], boot
     binding,
     bootId,
     clock: systemClock,
+    trash: config.trash,
     treeDefaults: {
       fileMode: 0o666 & ~config.umask,
       directoryMode: 0o777 & ~config.umask,

@@ -25,7 +25,7 @@ import type {
 import { CachedTable } from "./cached-table.js";
 import { ContentTable, type StoredContent } from "./content-table.js";
 import { Database } from "./database.js";
-import { InodeTable } from "./inode-table.js";
+import { type EntryPlace, InodeTable } from "./inode-table.js";
 import { InventoryTable } from "./inventory-table.js";
 import { type Binding, MetaTable } from "./meta-table.js";
 import { NumberMint } from "./number-mint.js";
@@ -33,6 +33,8 @@ import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
 import { freeSuffixedName } from "./suffixed-name.js";
 import { TombstoneTable } from "./tombstone-table.js";
+import { Trash } from "./trash.js";
+import { TrashTable } from "./trash-table.js";
 import { TreeBuilder, type TreeDefaults } from "./tree-builder.js";
 import { UploadTable } from "./upload-table.js";
 import { VaultTable } from "./vault-table.js";
@@ -55,6 +57,8 @@ export interface CatalogListener {
   nameAppeared(parent: InodeNumber, name: string): void;
   /** Archives wait for their deletion in the service. */
   deletesPending(): void;
+  /** The trash has another file, or one whose time may have come. */
+  trashChanged(): void;
 }
 
 export interface CatalogOptions {
@@ -65,6 +69,8 @@ export interface CatalogOptions {
   readonly bootId: string;
   readonly clock: Clock;
   readonly treeDefaults: TreeDefaults;
+  /** Whether archives that are deleted or overwritten stay in the trash while they cost nothing. */
+  readonly trash: boolean;
 }
 
 export class Catalog implements CatalogPort {
@@ -74,6 +80,7 @@ export class Catalog implements CatalogPort {
   readonly recalls: RecallTable;
   readonly inventories: InventoryTable;
   readonly cached: CachedTable;
+  readonly trashTable: TrashTable;
   readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
   /** Where the catalog was made by this call: all vaults found in the service wait for their inventory. */
   readonly isNew: boolean;
@@ -83,6 +90,8 @@ export class Catalog implements CatalogPort {
   readonly #fileIds = new RandomIds();
   readonly #tombstones: TombstoneTable;
   readonly #xattrs: XattrTable;
+  readonly #trash: Trash;
+  readonly #keepsTrash: boolean;
   #listener: CatalogListener | undefined;
 
   /** @throws UsageError when it is in use, damaged, or bound to another archive. */
@@ -120,6 +129,20 @@ export class Catalog implements CatalogPort {
     this.contents = new ContentTable(sql, this.vaultTable, numbers, options.bootId);
     this.#tombstones = new TombstoneTable(sql, this.vaultTable);
     this.#xattrs = new XattrTable(sql);
+    this.trashTable = new TrashTable(sql);
+    this.#keepsTrash = options.trash;
+    const nameChanged = (parent: InodeNumber, name: string) =>
+      this.#tell((listener) => listener.nameAppeared(parent, name));
+    const tree = new TreeBuilder(this.#inodes, options.treeDefaults, nameChanged);
+    this.#trash = new Trash({
+      table: this.trashTable,
+      inodes: this.#inodes,
+      contents: this.contents,
+      vaults: this.vaultTable,
+      xattrs: this.#xattrs,
+      tree,
+      onNameGone: nameChanged,
+    });
     this.recalls = new RecallTable(database, this.contents, options.clock, (archive) =>
       this.#tell((listener) => listener.contentLanded(archive)),
     );
@@ -156,9 +179,7 @@ export class Catalog implements CatalogPort {
       uploads: this.uploads,
       bury: (vault, archive) => this.#bury(vault, archive, null),
       writerId,
-      tree: new TreeBuilder(this.#inodes, options.treeDefaults, (parent, name) =>
-        this.#tell((listener) => listener.nameAppeared(parent, name)),
-      ),
+      tree,
     });
     this.deletes = deleteJournal(database, this.#tombstones, options.clock);
     // With the number that is minted for it, or a crash in between would give the root another one.
@@ -240,11 +261,44 @@ export class Catalog implements CatalogPort {
     this.#inodes.update(ino, changes);
   }
 
-  forsakeArchives(ino: InodeNumber, successor: ContentId | null): void {
-    for (const { archive: key } of this.contents.ofInode(ino)) {
-      const archive = key === null ? undefined : this.contents.archive(key);
-      if (archive !== undefined) this.#bury(archive.vault, archive.id, successor);
+  forsakeArchives(ino: InodeNumber, successor: ContentId | null, place: EntryPlace): void {
+    const isTrash = this.trashTable.isFile(ino);
+    if (this.trashTable.isDirectory(ino)) this.vaultTable.forgetTrash(ino);
+    this.trashTable.remove(ino);
+    for (const content of this.contents.ofInode(ino)) {
+      const archive = content.archive === null ? undefined : this.contents.archive(content.archive);
+      if (archive === undefined || this.contents.referencesTo(archive.key) > 1) continue;
+      if (this.#keepsTrash && !isTrash) this.#keepInTrash(content, place, successor);
+      else this.#bury(archive.vault, archive.id, successor);
     }
+  }
+
+  isTrash(ino: InodeNumber): boolean {
+    return this.trashTable.isFile(ino) || this.trashTable.isDirectory(ino);
+  }
+
+  takeFromTrash(ino: InodeNumber): void {
+    this.#trash.takeOut(ino);
+  }
+
+  pruneTrash(): void {
+    for (const directory of this.#trash.prune()) this.#inodes.remove(directory);
+  }
+
+  nextPurgeAt(): Instant | undefined {
+    return this.trashTable.nextPurgeAt();
+  }
+
+  purgeTrash(limit: number): Promise<number> {
+    return this.mutate(() => {
+      const due = this.trashTable.due(this.#clock.now(), limit);
+      for (const ino of due) {
+        this.#trash.removeNames(ino);
+        this.removeInode(ino, null);
+      }
+      this.pruneTrash();
+      return due.length;
+    });
   }
 
   removeInode(ino: InodeNumber, successor: ContentId | null): void {
@@ -338,9 +392,13 @@ export class Catalog implements CatalogPort {
     if (stored === undefined) return;
     const answerPending = this.uploads.abandon(content);
     this.#passOn(content, this.#stillWaitedFor(successor) ?? this.#unarchivedSuccessor(stored));
+    if (stored.archive !== null && this.#isWorthKeeping(stored)) {
+      this.#keepInTrash(stored, this.#inodes.placeOf(stored.ino)!, successor);
+    }
     this.contents.remove(content);
-    if (stored.archive !== null) this.#removeArchive(stored.archive, successor);
-    this.#tell((listener) => listener.contentRemoved(content, stored.archive, answerPending));
+    const isLast = stored.archive !== null && this.contents.referencesTo(stored.archive) === 0;
+    if (isLast) this.#removeArchive(stored.archive!, successor);
+    this.#tell((listener) => listener.contentRemoved(content, isLast ? stored.archive : null, answerPending));
   }
 
   archive(key: ArchiveKey): ColdArchive | undefined {
@@ -375,6 +433,7 @@ export class Catalog implements CatalogPort {
     const root = this.#inodes.find(rootIno)!;
     if (vault === undefined) return;
     this.#inodes.removeEntry(rootIno, name);
+    this.pruneTrash();
     // What has lost its name and is still open, and the vault's directory itself.
     for (const ino of this.#inodes.inVault(this.vaultTable.idOf(name))) this.removeInode(ino, null);
     this.contents.removeArchives(name);
@@ -432,9 +491,21 @@ export class Catalog implements CatalogPort {
     return stored === undefined || stored.phase === "archived" ? null : successor;
   }
 
+  /** An overwritten version of a file; one without a name went into the trash when it lost it. */
+  #isWorthKeeping(content: StoredContent): boolean {
+    const isTrash = this.trashTable.isFile(content.ino);
+    const hasName = this.#inodes.placeOf(content.ino) !== undefined;
+    return this.#keepsTrash && hasName && !isTrash && this.contents.referencesTo(content.archive!) === 1;
+  }
+
+  #keepInTrash(content: StoredContent, place: EntryPlace, successor: ContentId | null): void {
+    this.#trash.keep(content, place, this.#stillWaitedFor(successor), this.#clock.now());
+    this.#tell((listener) => listener.trashChanged());
+  }
+
   #removeArchive(key: ArchiveKey, successor: ContentId | null): void {
     const archive = this.contents.archive(key);
-    if (archive === undefined || this.contents.inodeOfArchive(key) !== undefined) return;
+    if (archive === undefined) return;
     this.#bury(archive.vault, archive.id, successor);
     this.recalls.remove(key);
     this.contents.removeArchive(key);
@@ -443,6 +514,7 @@ export class Catalog implements CatalogPort {
   #passOn(content: ContentId, next: ContentId | null): void {
     const isFree = this.#tombstones.passOn(content, next) && next === null;
     if (isFree) this.#tell((listener) => listener.deletesPending());
+    if (this.trashTable.passOn(content, next) && next === null) this.#tell((listener) => listener.trashChanged());
   }
 
   #bury(vault: VaultName, archive: ColdArchive["id"], waitsFor: ContentId | null): void {

@@ -87,12 +87,14 @@ export class ContentTable {
   readonly #nextVersion: BetterSqlite3.Statement<[number], number>;
   readonly #setVersions: BetterSqlite3.Statement<[number, number]>;
   readonly #archive: BetterSqlite3.Statement<[number], ArchiveRow>;
+  readonly #archivedAt: BetterSqlite3.Statement<[number], number>;
   readonly #archiveById: BetterSqlite3.Statement<[number, string], ArchiveRow>;
   readonly #insertArchive: BetterSqlite3.Statement<
     [number, number, string, number, string, string, number, string | null, number | null, string | null]
   >;
   readonly #unreadable: BetterSqlite3.Statement<[number], string | null>;
   readonly #inodeOfArchive: BetterSqlite3.Statement<[number], number>;
+  readonly #references: BetterSqlite3.Statement<[number], number>;
   readonly #removeArchive: BetterSqlite3.Statement<[number]>;
   readonly #removeArchives: BetterSqlite3.Statement<[number]>;
   readonly #namedVersion: BetterSqlite3.Statement<[number, string], number>;
@@ -138,12 +140,14 @@ export class ContentTable {
       .pluck();
     this.#setVersions = sql.prepare("UPDATE inode SET versions = ? WHERE ino = ?");
     this.#archive = sql.prepare("SELECT * FROM archive WHERE key = ?");
+    this.#archivedAt = sql.prepare<[number], number>("SELECT created_at_ms FROM archive WHERE key = ?").pluck();
     this.#archiveById = sql.prepare("SELECT * FROM archive WHERE vault_id = ? AND archive_id = ?");
     this.#inodeOfArchive = sql.prepare<[number], number>("SELECT ino FROM content WHERE archive_key = ?").pluck();
     this.#insertArchive = sql.prepare(`INSERT INTO archive
       (key, vault_id, archive_id, size_bytes, tree_hash, description, created_at_ms, file_id, version, unreadable)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#unreadable = sql.prepare<[number], string | null>("SELECT unreadable FROM archive WHERE key = ?").pluck();
+    this.#references = sql.prepare<[number], number>("SELECT count(*) FROM content WHERE archive_key = ?").pluck();
     this.#removeArchive = sql.prepare("DELETE FROM archive WHERE key = ?");
     this.#removeArchives = sql.prepare("DELETE FROM archive WHERE vault_id = ?");
     this.#namedVersion = sql
@@ -253,6 +257,11 @@ export class ContentTable {
     return row && this.#toColdArchive(row);
   }
 
+  /** When the service made the archive, or when we were told of it. */
+  archivedAt(key: ArchiveKey): Instant {
+    return (this.#archivedAt.get(key) ?? 0) as Instant;
+  }
+
   archiveById(vault: VaultName, id: ArchiveId): ColdArchive | undefined {
     const row = this.#archiveById.get(this.#vaults.idOf(vault), id);
     return row && this.#toColdArchive(row);
@@ -261,6 +270,11 @@ export class ContentTable {
   /** The file whose bytes an archive has; undefined for an archive without a name. */
   inodeOfArchive(key: ArchiveKey): InodeNumber | undefined {
     return this.#inodeOfArchive.get(key) as InodeNumber | undefined;
+  }
+
+  /** Contents whose bytes an archive has: that of a file, that of its copy in the trash. */
+  referencesTo(key: ArchiveKey): number {
+    return this.#references.get(key) ?? 0;
   }
 
   insertArchive(archive: NewArchiveRow): ArchiveKey {

@@ -53,6 +53,13 @@ const plainColumns = [
 ] as const satisfies readonly (readonly [keyof InodeChanges, string])[];
 const timeFields = ["atime", "mtime", "ctime"] as const;
 
+export interface EntryPlace {
+  readonly parent: InodeNumber;
+  readonly name: string;
+}
+
+const noInode = 0;
+
 export interface InodeNumbers {
   readonly inodes: NumberMint;
   readonly entries: NumberMint;
@@ -63,7 +70,7 @@ export class InodeTable {
   readonly #numbers: InodeNumbers;
   readonly #find: BetterSqlite3.Statement<[number], InodeRow>;
   readonly #lookup: BetterSqlite3.Statement<[number, string], InodeRow>;
-  readonly #list: BetterSqlite3.Statement<[number, number, number], [...InodeRow, number, string]>;
+  readonly #list: BetterSqlite3.Statement<[number, number, number, number], [...InodeRow, number, string]>;
   readonly #isEmpty: BetterSqlite3.Statement<[number], number>;
   readonly #target: BetterSqlite3.Statement<[number], string | null>;
   readonly #anyName: BetterSqlite3.Statement<[number], { readonly parent: number; readonly name: string }>;
@@ -90,9 +97,9 @@ export class InodeTable {
       )
       .raw();
     this.#list = sql
-      .prepare<[number, number, number], [...InodeRow, number, string]>(
+      .prepare<[number, number, number, number], [...InodeRow, number, string]>(
         `SELECT ${inodeColumns}, e.id, e.name FROM entry e CROSS JOIN ${joined}
-         WHERE e.parent = ? AND e.id > ? AND i.ino = e.ino ORDER BY e.id LIMIT ?`,
+         WHERE e.parent = ? AND e.id > ? AND e.ino <> ? AND i.ino = e.ino ORDER BY e.id LIMIT ?`,
       )
       .raw();
     this.#isEmpty = sql.prepare<[number], number>("SELECT NOT EXISTS (SELECT 1 FROM entry WHERE parent = ?)").pluck();
@@ -123,8 +130,10 @@ export class InodeTable {
     return row && this.#toRecord(row);
   }
 
+  /** A vault's trash is not listed: `rsync --delete` would empty it. */
   list(parent: InodeNumber, cookie: number, limit: number): DirectoryRow[] {
-    return this.#list.all(parent, cookie, limit).map((row) => ({
+    const hidden = this.#vaults.trashIn(parent) ?? noInode;
+    return this.#list.all(parent, cookie, hidden, limit).map((row) => ({
       inode: this.#toRecord(row as unknown as InodeRow),
       cookie: row[inodeColumnCount] as number,
       name: row[inodeColumnCount + 1] as string,
@@ -152,8 +161,8 @@ export class InodeTable {
   }
 
   /** The first name of an inode and its directory. */
-  placeOf(ino: InodeNumber): { readonly parent: InodeNumber; readonly name: string } | undefined {
-    return this.#anyName.get(ino) as { readonly parent: InodeNumber; readonly name: string } | undefined;
+  placeOf(ino: InodeNumber): EntryPlace | undefined {
+    return this.#anyName.get(ino) as EntryPlace | undefined;
   }
 
   orphans(): InodeNumber[] {

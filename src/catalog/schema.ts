@@ -1,5 +1,5 @@
 /**
- * The current tables; every column explained.
+ * The tables, by the steps of `migrations.ts`; every column explained.
  *
  * Times of files are whole seconds and nanoseconds in two columns: one 64-bit number of nanoseconds does not fit
  * a JavaScript number, and ends in 2262. All other times are milliseconds since 1970.
@@ -185,4 +185,23 @@ export const schema = `
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX inventory_row_by_age ON inventory_row(run_id, created_at_ms DESC, archive_id);
   CREATE INDEX inventory_row_of_file ON inventory_row(run_id, file_id, version) WHERE file_id IS NOT NULL;
+`;
+
+/** Step 2: what is deleted or overwritten stays in the trash of its vault while it costs nothing. */
+export const trashStep = `
+  ALTER TABLE vault ADD COLUMN trash_ino INTEGER;  -- its directory .trash; NULL while nothing is in it
+
+  -- A regular file below .trash.
+  CREATE TABLE trash (
+    ino          INTEGER PRIMARY KEY,
+    purge_at_ms  INTEGER NOT NULL,    -- its archive is deleted in the service from then on
+    waits_for    INTEGER              -- content that replaces it and is not archived yet; NULL: nothing to wait for
+  ) STRICT;
+  CREATE INDEX trash_by_time ON trash(purge_at_ms) WHERE waits_for IS NULL;
+  CREATE INDEX trash_waiting ON trash(waits_for) WHERE waits_for IS NOT NULL;
+
+  -- Every directory of the trash, .trash itself included.
+  CREATE TABLE trash_directory (
+    ino  INTEGER PRIMARY KEY
+  ) STRICT;
 `;

@@ -7,7 +7,8 @@
 import { randomUUID } from "node:crypto";
 import type { ArchiveId, InodeNumber, VaultName } from "../domain/ids.js";
 import type { FileTime } from "../domain/time.js";
-import { isDirectory, typeDirectory, typeRegular } from "../vfs/attributes.js";
+import { isDirectory, permissionMask, typeDirectory, typeRegular } from "../vfs/attributes.js";
+import { trashName } from "../vfs/names.js";
 import type { InodeTable } from "./inode-table.js";
 import { freeSuffixedName, suffixedName } from "./suffixed-name.js";
 
@@ -17,7 +18,16 @@ export interface TreePlace {
   readonly name: string;
 }
 
+export interface DirectoryAttributes {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 export interface PlacedFile extends TreePlace {
+  /** Of the directory of this number on the way, if it has to be made; the defaults where it gives none. */
+  readonly directoryAttributes?: (index: number) => DirectoryAttributes | undefined;
+  readonly onDirectory?: (made: InodeNumber) => void;
   readonly archiveId: ArchiveId;
   readonly sizeBytes: number;
   readonly fileId: string | null;
@@ -36,10 +46,12 @@ export interface TreeDefaults {
   readonly gid: number;
 }
 
-/** Directories and name of a path; an empty path becomes the archive id. */
+/** Directories and name of a path; an empty path becomes the archive id. What claims to be trash is an ordinary file. */
 export function treePlace(path: readonly string[], archive: ArchiveId): TreePlace {
-  const name = path.at(-1);
-  return name === undefined ? { directories: [], name: archive } : { directories: path.slice(0, -1), name };
+  const [first, ...rest] = path;
+  const safe = first === trashName ? [suffixedName(trashName, "archived"), ...rest] : path;
+  const name = safe.at(-1);
+  return name === undefined ? { directories: [], name: archive } : { directories: safe.slice(0, -1), name };
 }
 
 export class TreeBuilder {
@@ -69,20 +81,31 @@ export class TreeBuilder {
       },
       file.fileId ?? randomUUID(),
     );
-    this.#name(parent, this.#freeName(parent, file.name, file.archiveId), ino);
+    this.name(parent, this.#freeName(parent, file.name, file.archiveId), ino);
     return ino;
+  }
+
+  /** Gives an inode a name, and tells the kernel of it. */
+  name(parent: InodeNumber, name: string, ino: InodeNumber): void {
+    this.#inodes.insertEntry(parent, name, ino);
+    this.#onName(parent, name);
   }
 
   #makeDirectories(vault: VaultName, root: InodeNumber, file: PlacedFile): InodeNumber {
     let parent = root;
-    for (const name of file.directories) {
+    for (const [index, name] of file.directories.entries()) {
       const found = this.#inodes.lookup(parent, name);
       if (found !== undefined && isDirectory(found.mode)) {
         parent = found.ino;
         continue;
       }
       const free = found === undefined ? name : this.#directoryBeside(parent, name, file.archiveId);
-      parent = typeof free === "string" ? this.#makeDirectory(vault, parent, free, file.mtime) : free;
+      if (typeof free !== "string") {
+        parent = free;
+        continue;
+      }
+      parent = this.#makeDirectory(vault, { parent, name: free }, file.mtime, file.directoryAttributes?.(index));
+      file.onDirectory?.(parent);
     }
     return parent;
   }
@@ -94,21 +117,19 @@ export class TreeBuilder {
     return beside === undefined ? suffixedName(name, "directory") : this.#freeName(parent, name, archive);
   }
 
-  #makeDirectory(vault: VaultName, parent: InodeNumber, name: string, time: FileTime): InodeNumber {
-    const { directoryMode, uid, gid } = this.#defaults;
-    const ino = this.#inodes.insert(
-      { vault, mode: typeDirectory | directoryMode, nlink: 2, uid, gid, time, parent },
-      null,
-    );
+  #makeDirectory(
+    vault: VaultName,
+    { parent, name }: { readonly parent: InodeNumber; readonly name: string },
+    time: FileTime,
+    attributes: DirectoryAttributes = { ...this.#defaults, mode: this.#defaults.directoryMode },
+  ): InodeNumber {
+    const { uid, gid } = attributes;
+    const mode = typeDirectory | (attributes.mode & permissionMask);
+    const ino = this.#inodes.insert({ vault, mode, nlink: 2, uid, gid, time, parent }, null);
     const above = this.#inodes.find(parent);
     if (above !== undefined) this.#inodes.update(parent, { nlink: above.nlink + 1 });
-    this.#name(parent, name, ino);
+    this.name(parent, name, ino);
     return ino;
-  }
-
-  #name(parent: InodeNumber, name: string, ino: InodeNumber): void {
-    this.#inodes.insertEntry(parent, name, ino);
-    this.#onName(parent, name);
   }
 
   #freeName(parent: InodeNumber, name: string, archive: ArchiveId): string {

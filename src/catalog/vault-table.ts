@@ -13,6 +13,7 @@ interface VaultRow {
   readonly inventory_at_ms: number | null;
   readonly inventory_job: string | null;
   readonly inventory_error: string | null;
+  readonly trash_ino: number | null;
 }
 
 export interface VaultInventoryState {
@@ -28,10 +29,13 @@ export class VaultTable {
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #setJob: BetterSqlite3.Statement<[string | null, number]>;
   readonly #setError: BetterSqlite3.Statement<[string, number]>;
+  readonly #setTrash: BetterSqlite3.Statement<[number | null, number]>;
   readonly #setMerged: BetterSqlite3.Statement<[number, number]>;
   // Few, and asked by every request: kept in memory, read again after each change.
   #byName = new Map<string, VaultRow>();
   #byId = new Map<number, VaultRow>();
+  /** By the vault's directory, the directory of its trash. */
+  #trashIn = new Map<number, number>();
 
   constructor(sql: BetterSqlite3.Database) {
     this.#all = sql.prepare("SELECT * FROM vault ORDER BY name");
@@ -39,6 +43,7 @@ export class VaultTable {
     this.#remove = sql.prepare("DELETE FROM vault WHERE id = ?");
     this.#setJob = sql.prepare("UPDATE vault SET inventory_job = ?, inventory_error = NULL WHERE id = ?");
     this.#setError = sql.prepare("UPDATE vault SET inventory_job = NULL, inventory_error = ? WHERE id = ?");
+    this.#setTrash = sql.prepare("UPDATE vault SET trash_ino = ? WHERE id = ?");
     this.#setMerged = sql.prepare(
       "UPDATE vault SET visible = 1, inventory_job = NULL, inventory_error = NULL, inventory_at_ms = ? WHERE id = ?",
     );
@@ -50,6 +55,7 @@ export class VaultTable {
     const rows = this.#all.all();
     this.#byName = new Map(rows.map((row) => [row.name, row]));
     this.#byId = new Map(rows.map((row) => [row.id, row]));
+    this.#trashIn = new Map(rows.flatMap((row) => (row.trash_ino === null ? [] : [[row.ino, row.trash_ino]])));
   }
 
   all(): VaultRecord[] {
@@ -80,6 +86,29 @@ export class VaultTable {
       job: (row?.inventory_job as JobId | null | undefined) ?? null,
       error: row?.inventory_error ?? null,
     };
+  }
+
+  /** The directory of a vault's trash; undefined while it has none. */
+  trashOf(name: VaultName): InodeNumber | undefined {
+    return (this.#byName.get(name)?.trash_ino ?? undefined) as InodeNumber | undefined;
+  }
+
+  /** The trash directory in `directory`, if that is a vault's. */
+  trashIn(directory: InodeNumber): InodeNumber | undefined {
+    return this.#trashIn.get(directory) as InodeNumber | undefined;
+  }
+
+  setTrash(name: VaultName, ino: InodeNumber): void {
+    this.#setTrash.run(ino, this.idOf(name));
+    this.reload();
+  }
+
+  /** A directory is gone; if it was a vault's trash, the vault has none now. */
+  forgetTrash(ino: InodeNumber): void {
+    for (const { id, trash_ino: trash } of this.#byId.values()) {
+      if (trash === ino) this.#setTrash.run(null, id);
+    }
+    this.reload();
   }
 
   insert(name: VaultName, ino: InodeNumber, visibility: VaultVisibility): number {

@@ -8,11 +8,13 @@ export class XattrTable {
   readonly #names: BetterSqlite3.Statement<[number], string>;
   readonly #set: BetterSqlite3.Statement<[number, string, Uint8Array]>;
   readonly #remove: BetterSqlite3.Statement<[number, string]>;
+  readonly #copyAll: BetterSqlite3.Statement<[number, number]>;
 
   constructor(sql: BetterSqlite3.Database) {
     this.#get = sql.prepare<[number, string], Buffer>("SELECT value FROM xattr WHERE ino = ? AND name = ?").pluck();
     this.#names = sql.prepare<[number], string>("SELECT name FROM xattr WHERE ino = ? ORDER BY name").pluck();
     this.#set = sql.prepare("INSERT OR REPLACE INTO xattr (ino, name, value) VALUES (?, ?, ?)");
+    this.#copyAll = sql.prepare("INSERT INTO xattr (ino, name, value) SELECT ?, name, value FROM xattr WHERE ino = ?");
     this.#remove = sql.prepare("DELETE FROM xattr WHERE ino = ? AND name = ?");
   }
 
@@ -26,6 +28,10 @@ export class XattrTable {
 
   set(ino: InodeNumber, name: string, value: Uint8Array): void {
     this.#set.run(ino, name, value);
+  }
+
+  copyAll(from: InodeNumber, into: InodeNumber): void {
+    this.#copyAll.run(into, from);
   }
 
   remove(ino: InodeNumber, name: string): void {

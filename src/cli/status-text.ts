@@ -13,6 +13,7 @@ export function statusLines(report: StatusReport, now: number): string[] {
     row("state", report.stateDirectory),
     row("staged", stagedText(report)),
     row("cache", cacheText(report)),
+    ...(report.trash.files === 0 ? [] : [row("trash", trashText(report, now))]),
     ...list("uploads", report.uploads, (upload) => uploadText(upload, now)),
     ...list("recalls", report.recalls, (recall) => recallText(recall, report.service, now)),
     ...list("waiting", report.waiting, (waiting) => waitingText(waiting, now)),
@@ -63,6 +64,11 @@ function stagedText({ staged, deletes }: StatusReport): string {
 function cacheText({ cache: { files, bytes, limitBytes, pinned } }: StatusReport): string {
   const kept = pinned === 0 ? "" : `, ${pinned} pinned`;
   return `${counted(files, "file")}, ${formatSize(bytes)} of ${formatSize(limitBytes)}${kept}`;
+}
+
+function trashText({ trash: { files, bytes, nextPurgeAt } }: StatusReport, now: number): string {
+  const next = nextPurgeAt === null ? "" : `, the next is deleted for good in ${until(nextPurgeAt, now)}`;
+  return `${counted(files, "file")}, ${formatSize(bytes)}${next}`;
 }
 
 function uploadText(upload: UploadReport, now: number): string {

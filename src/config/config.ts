@@ -80,6 +80,7 @@ export const mountShape = {
     "names of files that will be renamed or removed: they settle for 24h; `none` for no file",
     parseNamePatterns,
   ).prefault(temporaryNames.join(",")),
+  trash: toggle("keep what is deleted or overwritten in .trash of its vault while it costs nothing").prefault("true"),
   cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
   keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
   ...transferShape,

@@ -18,6 +18,9 @@ export const tierTerms: Record<RetrievalTier, TierTerms> = {
   bulk: { pricePerGb: 0.016, readyIn: { from: hours(5), to: hours(12) } },
 };
 
+/** An archive that is deleted earlier is billed as if it had been stored for so long (section 14.3). */
+export const minimumStorageDays = 90;
+
 const requestsPerUnit = 10_000;
 const writeRequestUnitPrice = 1;
 

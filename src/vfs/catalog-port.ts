@@ -139,11 +139,22 @@ export interface CatalogPort {
   removeInode(ino: InodeNumber, successor: ContentId | null): void;
   /**
    * The file lost its last name, but may still be open: from now on its archives are to be deleted in the vault. Its
-   * contents stay until `removeContent`.
+   * contents stay until `removeContent`. Where there is a trash they are kept there first.
    *
    * @param successor As for `removeInode`.
+   * @param place The name that it lost.
    */
-  forsakeArchives(ino: InodeNumber, successor: ContentId | null): void;
+  forsakeArchives(
+    ino: InodeNumber,
+    successor: ContentId | null,
+    place: { readonly parent: InodeNumber; readonly name: string },
+  ): void;
+  /** Whether a file or directory is in the trash of its vault. */
+  isTrash(ino: InodeNumber): boolean;
+  /** Inside `mutate`: a file, or a directory with all below it, was moved out of the trash. */
+  takeFromTrash(ino: InodeNumber): void;
+  /** Inside `mutate`: removes directories of the trash that hold nothing. */
+  pruneTrash(): void;
   /** Inodes without a name that a crash left behind. */
   orphans(): InodeNumber[];
   insertEntry(parent: InodeNumber, name: string, ino: InodeNumber): void;

@@ -118,7 +118,10 @@ export class FileSystem {
 
   async setAttributes(ino: InodeNumber, wanted: RequestedAttributes): Promise<Attributes> {
     const record = this.#names.inode(ino);
-    if (wanted.sizeBytes !== undefined) await this.contents.truncate(ino, wanted.sizeBytes);
+    if (wanted.sizeBytes !== undefined) {
+      this.#requireOutOfTrash(ino);
+      await this.contents.truncate(ino, wanted.sizeBytes);
+    }
     const changes = this.#changes(record, wanted);
     if (changes.mtime !== undefined) this.contents.setTime(ino, changes.mtime);
     await this.#catalog.mutate(() => this.#catalog.updateInode(ino, changes));
@@ -169,7 +172,8 @@ export class FileSystem {
   }
 
   /** Opens a file; a cold one as the settings say. @returns the number of the handle. */
-  open(ino: InodeNumber, intent: OpenIntent, caller: Caller): Promise<number> {
+  async open(ino: InodeNumber, intent: OpenIntent, caller: Caller): Promise<number> {
+    if (intent.write || intent.truncate) this.#requireOutOfTrash(ino);
     return this.contents.open(ino, intent, caller);
   }
 
@@ -278,6 +282,11 @@ export class FileSystem {
       ...(atime !== undefined && { atime: at(atime) }),
       ...(mtime !== undefined && { mtime: at(mtime) }),
     };
+  }
+
+  #requireOutOfTrash(ino: InodeNumber): void {
+    if (!this.#catalog.isTrash(ino)) return;
+    throw new FileSystemError("not-permitted", `Inode ${ino} is in the trash: move it out of it before it is written`);
   }
 
   #reschedule(rescheduled: readonly Rescheduled[]): void {

@@ -4,6 +4,8 @@ import { FileSystemError } from "../domain/errors.js";
 import { isVaultName, type VaultName } from "../domain/ids.js";
 
 export const nameBytesMax = 255;
+/** In the directory of a vault; see `catalog/trash.ts`. */
+export const trashName = ".trash";
 
 /** @throws FileSystemError "name-too-long" or "invalid" for a name that no directory can hold. */
 export function checkName(name: string): void {

@@ -11,7 +11,7 @@ import { type ContentId, type InodeNumber, rootIno, type VaultName } from "../do
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { isDirectory, permissionMask, typeDirectory, typeSymlink } from "./attributes.js";
 import type { CatalogPort, InodeRecord, NewInode } from "./catalog-port.js";
-import { checkName } from "./names.js";
+import { checkName, trashName } from "./names.js";
 import type { Rescheduled, UploadSchedule } from "./upload-schedule.js";
 
 export interface Owner {
@@ -125,6 +125,7 @@ export class Namespace {
     const record = this.inode(ino);
     if (isDirectory(record.mode)) throw new FileSystemError("not-permitted", "Cannot hard-link a directory");
     if (record.nlink === 0) throw new FileSystemError("not-found", `Inode ${ino} has no name any more`);
+    this.#requireOutOfTrash(ino);
     if (record.nlink >= linksMax) throw new FileSystemError("too-many-links", `Inode ${ino} has ${record.nlink} links`);
     this.#requireSameVault(record.vault, this.directory(place.parent).vault);
     return this.#make(place, (_parent, time) => {
@@ -141,7 +142,7 @@ export class Namespace {
       if (isDirectory(record.mode)) throw new FileSystemError("is-a-directory", `${place.name} is a directory`);
       const wasTemporary = record.nlink > 1 && this.#isTemporary(record);
       this.#catalog.removeEntry(place.parent, place.name);
-      this.#dropName(record, null);
+      this.#dropName(record, null, place);
       this.#touch(parent);
       const rescheduled = record.nlink > 1 ? this.#rescheduled(record, wasTemporary) : [];
       return { unlinked: this.inode(record.ino), rescheduled };
@@ -155,8 +156,9 @@ export class Namespace {
       if (!isDirectory(record.mode)) throw new FileSystemError("not-a-directory", `${place.name} is no directory`);
       this.#requireEmpty(record, place.name);
       this.#catalog.removeEntry(place.parent, place.name);
-      this.#dropName(record, null);
-      this.#touch(parent, -1);
+      this.#dropName(record, null, place);
+      // The trash of a vault is not counted, as it is not listed.
+      this.#touch(parent, isReserved(parent, place.name) ? 0 : -1);
       return this.inode(record.ino);
     });
   }
@@ -169,11 +171,15 @@ export class Namespace {
       this.#requireSameVault(source.vault, target.vault);
       const moved = this.#existing(from);
       const present = this.#catalog.lookup(to.parent, to.name);
+      const wasTrash = this.#catalog.isTrash(from.parent);
+      if (this.#catalog.isTrash(to.parent) || (mode === "exchange" && wasTrash)) throw trashIsFixed();
+      if (isReserved(source, from.name) || isReserved(target, to.name)) throw trashIsFixed();
       if (mode === "exchange") return this.#exchange(from, to, moved, present);
       if (present?.ino === moved.ino) return { replaced: undefined, successor: null, rescheduled: [] };
       const wasTemporary = this.#isTemporary(moved);
       const successor = present === undefined ? null : this.#replace(moved, present, to, mode);
       this.#catalog.renameEntry(from, to);
+      if (wasTrash) this.#catalog.takeFromTrash(moved.ino);
       if (isDirectory(moved.mode)) this.#moveDirectory(moved, from.parent, to.parent);
       this.#touch(this.inode(from.parent));
       if (from.parent !== to.parent) this.#touch(this.inode(to.parent));
@@ -194,6 +200,8 @@ export class Namespace {
       if (this.#catalog.lookup(place.parent, place.name) !== undefined) {
         throw new FileSystemError("exists", `${place.name} exists`);
       }
+      if (isReserved(parent, place.name)) throw trashIsFixed();
+      this.#requireOutOfTrash(place.parent);
       const time = this.#now();
       const made = insert(parent, time);
       const ino = typeof made === "number" ? made : made.ino;
@@ -218,7 +226,7 @@ export class Namespace {
     }
     const unarchived = moved.content !== null && moved.content.phase !== "archived";
     const successor = unarchived ? moved.content.id : null;
-    this.#dropName(present, successor);
+    this.#dropName(present, successor, to);
     return successor;
   }
 
@@ -258,10 +266,10 @@ export class Namespace {
 
   // The inode stays, nameless, until the kernel forgets it: open handles and working directories still use it.
   // What is to happen to its archives is decided here: a crash must not forget what their deletion waits for.
-  #dropName(record: InodeRecord, successor: ContentId | null): void {
+  #dropName(record: InodeRecord, successor: ContentId | null, place: Place): void {
     const nlink = isDirectory(record.mode) ? 0 : record.nlink - 1;
     this.#catalog.updateInode(record.ino, { nlink, ctime: this.#now() });
-    if (nlink === 0) this.#catalog.forsakeArchives(record.ino, successor);
+    if (nlink === 0) this.#catalog.forsakeArchives(record.ino, successor, place);
   }
 
   #touch(directory: InodeRecord, links = 0): void {
@@ -293,6 +301,10 @@ export class Namespace {
     });
   }
 
+  #requireOutOfTrash(ino: InodeNumber): void {
+    if (this.#catalog.isTrash(ino)) throw trashIsFixed();
+  }
+
   #requireSameVault(one: VaultName | null, other: VaultName | null): void {
     if (one !== other) throw new FileSystemError("cross-vault", `Cannot move between vaults ${one} and ${other}`);
   }
@@ -304,6 +316,15 @@ export class Namespace {
   #now(): FileTime {
     return fileTime(this.#clock.now());
   }
+}
+
+/** A name in a vault's directory that only the trash may have. */
+function isReserved(directory: InodeRecord, name: string): boolean {
+  return name === trashName && directory.parent === rootIno;
+}
+
+function trashIsFixed(): FileSystemError {
+  return new FileSystemError("not-permitted", "What is in the trash can only be moved out of it or deleted");
 }
 
 function newFile(parent: InodeRecord, time: FileTime, mode: number, owner: Owner): NewInode {

@@ -6,7 +6,7 @@ import { type Clock, fileTime, type Milliseconds, ms } from "../domain/time.js";
 import { AbortScope } from "../lib/abort-scope.js";
 import type { CasService } from "../protocol/service.js";
 import type { CatalogPort, InodeRecord } from "./catalog-port.js";
-import { checkVaultName } from "./names.js";
+import { checkVaultName, trashName } from "./names.js";
 
 type VaultService = Pick<CasService, "createVault" | "describeVault" | "deleteVault">;
 
@@ -51,6 +51,7 @@ export class VaultDirectories {
   async remove(name: string): Promise<InodeRecord> {
     const vault = this.#catalog.vaults().find((one) => one.name === name);
     if (vault === undefined) throw new FileSystemError("not-found", `Vault ${name} is not there`);
+    await this.#catalog.mutate(() => this.#catalog.pruneTrash());
     this.#requireRemovable(vault.name, vault.ino, vault.visibility === "visible");
     await this.#withinTimeout(async (signal) => {
       await this.#waitForDeletes(vault.name, signal);
@@ -84,9 +85,11 @@ export class VaultDirectories {
   #requireRemovable(vault: VaultName, ino: InodeNumber, isVisible: boolean): void {
     const reason = !isVisible
       ? "its inventory has not landed"
-      : !this.#catalog.isEmpty(ino)
-        ? "it has files"
-        : undefined;
+      : this.#catalog.isEmpty(ino)
+        ? undefined
+        : this.#catalog.list(ino, 0, 1).length > 0
+          ? "it has files"
+          : `its trash has files; \`rm -r ${vault}/${trashName}\` deletes them for good`;
     if (reason !== undefined) throw new FileSystemError("not-empty", `Cannot delete vault ${vault}: ${reason}`);
   }
 

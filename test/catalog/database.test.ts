@@ -23,6 +23,7 @@ const openCatalog = (changes: Partial<typeof binding> = {}) =>
     binding: { ...binding, ...changes },
     bootId: "boot",
     clock: new FakeClock(),
+    trash: false,
     treeDefaults: { fileMode: 0o644, directoryMode: 0o755, uid: 1, gid: 2 },
   });
 

@@ -17,6 +17,7 @@ const quiet: StatusReport = {
   cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
   vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z" }],
   deletes: { pending: 0, lastError: null },
+  trash: { files: 0, bytes: 0, nextPurgeAt: null },
   suspects: [],
 };
 
@@ -97,4 +98,11 @@ test("long lists are cut and say by how much", () => {
   const lines = statusLines({ ...quiet, uploads }, now);
   expect(lines).toContain("            and 5 more");
   expect(lines.some((line) => line.includes("photos/20"))).toBe(false);
+});
+
+test("the trash says when something in it goes for good", () => {
+  const trash = { files: 3, bytes: 2 ** 20, nextPurgeAt: "2026-01-31T12:00:00Z" };
+  expect(statusLines({ ...quiet, trash }, now)).toContain(
+    "  trash     3 files, 1MiB, the next is deleted for good in 30d",
+  );
 });

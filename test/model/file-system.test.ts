@@ -223,32 +223,39 @@ async function expectSameBytes(model: Readonly<Model>, it: TestVault): Promise<v
   expect(it.warnings).toEqual([]);
 }
 
-test("whatever happened before, every file reads back as it was written, from here and from the vault", async () => {
-  const commands = fc.commands(
-    [
-      rewrites,
-      rewrites,
-      patches,
-      appends,
-      truncations,
-      unlinks,
-      renames,
-      links,
-      mkdirs,
-      rmdirs,
-      settles,
-      uploads,
-      evictions,
-      recalls,
-      crashes,
-    ],
-    { maxCommands: 40 },
-  );
-  const everything = fc.asyncProperty(commands, async (sequence) => {
-    await using it = await TestVault.create();
-    const model: Model = new Map();
-    await fc.asyncModelRun(() => ({ model, real: it }), sequence);
-    await expectSameBytes(model, it);
-  });
-  await fc.assert(everything, { numRuns: 60, interruptAfterTimeLimit: 12_000, endOnFailure: true });
-}, 60_000);
+test.each([
+  ["with", true],
+  ["without", false],
+])(
+  "whatever happened before, every file reads back as it was written, from here and from the vault, %s a trash",
+  async (_, trash) => {
+    const commands = fc.commands(
+      [
+        rewrites,
+        rewrites,
+        patches,
+        appends,
+        truncations,
+        unlinks,
+        renames,
+        links,
+        mkdirs,
+        rmdirs,
+        settles,
+        uploads,
+        evictions,
+        recalls,
+        crashes,
+      ],
+      { maxCommands: 40 },
+    );
+    const everything = fc.asyncProperty(commands, async (sequence) => {
+      await using it = await TestVault.create({ trash });
+      const model: Model = new Map();
+      await fc.asyncModelRun(() => ({ model, real: it }), sequence);
+      await expectSameBytes(model, it);
+    });
+    await fc.assert(everything, { numRuns: 40, interruptAfterTimeLimit: 8_000, endOnFailure: true });
+  },
+  60_000,
+);

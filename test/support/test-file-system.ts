@@ -25,6 +25,7 @@ import { JobPoller } from "../../src/restore/job-poller.js";
 import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { AbandonedUploads } from "../../src/upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../../src/upload/archive-deleter.js";
+import { TrashPurger } from "../../src/upload/trash-purger.js";
 import { UploadQueue } from "../../src/upload/upload-queue.js";
 import { Uploader } from "../../src/upload/uploader.js";
 import type { Attributes } from "../../src/vfs/attributes.js";
@@ -70,6 +71,8 @@ export interface TestVaultOptions {
   readonly settings?: Partial<FileSystemSettings>;
   readonly retrievalMs?: number;
   readonly multipartThresholdBytes?: number;
+  /** Off unless a test is about it. */
+  readonly trash?: boolean;
   /** Called after every step of the file system that reaches the disk. */
   readonly onStep?: (step: string) => void;
 }
@@ -363,6 +366,7 @@ export class TestVault implements AsyncDisposable {
       bootId: this.#bootId,
       clock,
       treeDefaults,
+      trash: this.#options.trash ?? false,
     });
     const layout = new CacheLayout(directory);
     const hashPool = this.#hashPool;
@@ -386,6 +390,7 @@ export class TestVault implements AsyncDisposable {
     );
     const deleter = new ArchiveDeleter({ service, journal: catalog.deletes, clock, random, observer });
     const abandoned = new AbandonedUploads({ service, journal: catalog.uploads, observer, clock });
+    const purger = new TrashPurger({ journal: catalog, clock, observer });
     const poller = new JobPoller({ service, clock, observer });
     const recalls = new RestoreManager({
       service,
@@ -423,9 +428,11 @@ export class TestVault implements AsyncDisposable {
       nameAppeared: () => undefined,
       contentLanded: () => undefined,
       deletesPending: () => deleter.wake(),
+      trashChanged: () => purger.wake(),
     });
     const close = async () => {
-      await Promise.all([uploads.close(), deleter.close(), abandoned.close(), recalls.close(), inventories.close()]);
+      const pipelines = [uploads, deleter, abandoned, purger, recalls, inventories];
+      await Promise.all(pipelines.map((pipeline) => pipeline.close()));
       await poller.close(new Error("The test is over"));
       await cache.close();
       await catalog.close();
@@ -441,6 +448,7 @@ export class TestVault implements AsyncDisposable {
     uploads.start();
     recalls.resume();
     deleter.wake();
+    purger.wake();
     abandoned.wake();
   }
 }
