@@ -27,6 +27,7 @@ export class CachedTable {
   readonly #database: Database;
   readonly #all: BetterSqlite3.Statement<[], Row>;
   readonly #put: BetterSqlite3.Statement<[number, number, number, number, number, number]>;
+  readonly #has: BetterSqlite3.Statement<[number, number], number>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #touch: BetterSqlite3.Statement<[number, number, number]>;
 
@@ -36,6 +37,9 @@ export class CachedTable {
     this.#all = sql.prepare("SELECT * FROM cached ORDER BY last_used_at_ms");
     this.#put = sql.prepare(`INSERT OR REPLACE INTO cached
       (archive_key, size_bytes, last_used_at_ms, pinned, landed_at_ms, was_read) VALUES (?, ?, ?, ?, ?, ?)`);
+    this.#has = sql
+      .prepare<[number, number], number>("SELECT 1 FROM cached WHERE archive_key = ? AND size_bytes = ?")
+      .pluck();
     this.#remove = sql.prepare("DELETE FROM cached WHERE archive_key = ?");
     this.#touch = sql.prepare("UPDATE cached SET last_used_at_ms = ?, was_read = ? WHERE archive_key = ?");
   }
@@ -53,6 +57,11 @@ export class CachedTable {
 
   put(row: CachedCopy): Promise<void> {
     return this.#database.mutate(() => this.insert(row));
+  }
+
+  /** Whether a copy of this size is known. */
+  has(key: ArchiveKey, sizeBytes: number): boolean {
+    return this.#has.get(key, sizeBytes) !== undefined;
   }
 
   /** Inside `mutate`: as `put`. */

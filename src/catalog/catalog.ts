@@ -158,6 +158,7 @@ export class Catalog implements CatalogPort {
         removeSuperseded: (content) => this.removeContent(content),
         archived: (content, archive, sizeBytes) => {
           const ino = this.contents.find(content)!.ino;
+          this.#forgetTrashOf(content, archive);
           // For a recovered content nothing is deleted.
           if (this.contents.find(content)?.recovered !== true) this.#passOn(content, null);
           const { vault, id } = this.contents.archive(archive)!;
@@ -165,7 +166,8 @@ export class Catalog implements CatalogPort {
           // With the archive, or a crash before the rename into the cache would make a local file cold.
           const now = this.#clock.now();
           const copy = { sizeBytes, lastUsedAt: now, landedAt: now, pinned: false, readSinceLanding: true };
-          this.cached.insert({ key: archive, ...copy });
+          // Of an archive that had these bytes before there may be a copy, pinned perhaps.
+          if (!this.cached.has(archive, sizeBytes)) this.cached.insert({ key: archive, ...copy });
           this.#tell((listener) => listener.contentArchived(content, archive, sizeBytes, ino));
         },
         unwanted: (archived) => this.#bury(archived.vault, archived.archiveId, null),
@@ -496,6 +498,15 @@ export class Catalog implements CatalogPort {
     const isTrash = this.trashTable.isFile(content.ino);
     const hasName = this.#inodes.placeOf(content.ino) !== undefined;
     return this.#keepsTrash && hasName && !isTrash && this.contents.referencesTo(content.archive!) === 1;
+  }
+
+  /** Of the files in the trash that `content` replaces, one may have the very archive that `content` has now. */
+  #forgetTrashOf(content: ContentId, archive: ArchiveKey): void {
+    for (const ino of this.trashTable.replacedBy(content)) {
+      if (this.#inodes.find(ino)?.content?.archive !== archive) continue;
+      this.#trash.removeNames(ino);
+      this.removeInode(ino, null);
+    }
   }
 
   #keepInTrash(content: StoredContent, place: EntryPlace, successor: ContentId | null): void {

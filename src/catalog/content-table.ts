@@ -257,6 +257,10 @@ export class ContentTable {
     return row && this.#toColdArchive(row);
   }
 
+  descriptionOf(key: ArchiveKey): string {
+    return this.#archive.get(key)?.description ?? "";
+  }
+
   /** When the service made the archive, or when we were told of it. */
   archivedAt(key: ArchiveKey): Instant {
     return (this.#archivedAt.get(key) ?? 0) as Instant;

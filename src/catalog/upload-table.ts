@@ -8,7 +8,13 @@ import type { Clock, Instant } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
 import { formatDescription } from "../protocol/description.js";
 import type { TreeHashHex } from "../protocol/service.js";
-import type { ArchivedContent, PendingUpload, UploadJournal, UploadProgress } from "../upload/ports.js";
+import type {
+  ArchivedContent,
+  PendingUpload,
+  ReplacedArchive,
+  UploadJournal,
+  UploadProgress,
+} from "../upload/ports.js";
 import { nextUploadState, type UploadEvent } from "../upload/upload-state.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
 import type { Database } from "./database.js";
@@ -75,6 +81,10 @@ export class UploadTable implements UploadJournal {
   readonly #removeUnanswered: BetterSqlite3.Statement<[number]>;
   readonly #didAbort: BetterSqlite3.Statement<[string]>;
   readonly #removeVault: BetterSqlite3.Statement<[number]>;
+  readonly #replaced: BetterSqlite3.Statement<
+    [number, number, number],
+    { readonly key: number; readonly tree_hash: string }
+  >;
 
   constructor(options: {
     readonly database: Database;
@@ -125,6 +135,11 @@ export class UploadTable implements UploadJournal {
       .pluck();
     this.#removeUnanswered = sql.prepare("DELETE FROM unanswered_upload WHERE vault_id = ?");
     this.#didAbort = sql.prepare("DELETE FROM abandoned_upload WHERE upload_id = ?");
+    // Of the file itself, and of the file whose name it took. What an inventory lacked is not relied on.
+    this.#replaced = sql.prepare(`SELECT a.key, a.tree_hash FROM content c JOIN archive a ON a.key = c.archive_key
+      WHERE (c.ino = ? OR c.ino IN (SELECT ino FROM trash WHERE waits_for = ?)) AND a.size_bytes = ?
+        AND a.missing_runs = 0 AND a.unreadable IS NULL AND NOT EXISTS
+          (SELECT 1 FROM tombstone t WHERE t.vault_id = a.vault_id AND t.archive_id = a.archive_id)`);
     this.#removeVault = sql.prepare("DELETE FROM abandoned_upload WHERE vault_id = ?");
   }
 
@@ -170,6 +185,25 @@ export class UploadTable implements UploadJournal {
 
   didSync(content: ContentId): Promise<void> {
     return this.#database.mutate(() => this.#contents.setDurable(content));
+  }
+
+  replacedArchives(content: ContentId): ReplacedArchive[] {
+    const stored = this.#contents.find(content);
+    if (stored === undefined) return [];
+    const rows = this.#replaced.all(stored.ino, content, stored.sizeBytes);
+    return rows.map((row) => ({ key: row.key as ArchiveKey, treeHash: row.tree_hash as TreeHashHex }));
+  }
+
+  didMatch(content: ContentId, { key, treeHash }: ReplacedArchive): Promise<ArchivedContent | undefined> {
+    return this.#database.mutate(() => {
+      const stillThere = this.replacedArchives(content).some((archive) => archive.key === key);
+      const isClaimed = this.#contents.find(content)?.phase === "claimed";
+      const archive = this.#contents.archive(key);
+      if (!stillThere || !isClaimed || archive === undefined) return undefined;
+      const { vault, id: archiveId, sizeBytes } = archive;
+      this.#confirm(content, key, sizeBytes);
+      return { vault, archiveId, sizeBytes, treeHash, description: this.#contents.descriptionOf(key) };
+    });
   }
 
   willSend(
@@ -230,7 +264,6 @@ export class UploadTable implements UploadJournal {
       const file = this.#file.get(content);
       if (file === undefined) return this.#events.unwanted(archived);
       this.#advance(content, "did-archive");
-      this.#forget(content);
       // After a lost answer an inventory may have seen the archive first.
       const seen = this.#contents.archiveById(archived.vault, archived.archiveId)?.key;
       const key =
@@ -245,11 +278,7 @@ export class UploadTable implements UploadJournal {
           fileId: file.file_id,
           version: this.#contents.find(content)?.version,
         });
-      this.#contents.setArchived(content, key);
-      this.#events.archived(content, key, archived.sizeBytes);
-      // What a recovered content replaces may be better than it; the next version that is confirmed takes both away.
-      const isRecovered = this.#contents.find(content)?.recovered === true;
-      if (file.content_id === content && !isRecovered) this.#removePredecessors(file.ino as InodeNumber, content);
+      this.#confirm(content, key, archived.sizeBytes);
     });
   }
 
@@ -308,6 +337,17 @@ export class UploadTable implements UploadJournal {
   removeVault(vault: VaultName): void {
     this.#removeVault.run(this.#vaults.idOf(vault));
     this.#removeUnanswered.run(this.#vaults.idOf(vault));
+  }
+
+  /** The content is archived, and what it replaces is no longer wanted. */
+  #confirm(content: ContentId, key: ArchiveKey, sizeBytes: number): void {
+    const file = this.#file.get(content);
+    this.#forget(content);
+    this.#contents.setArchived(content, key);
+    this.#events.archived(content, key, sizeBytes);
+    // What a recovered content replaces may be better than it; the next version that is confirmed takes both away.
+    const isRecovered = this.#contents.find(content)?.recovered === true;
+    if (file?.content_id === content && !isRecovered) this.#removePredecessors(file.ino as InodeNumber, content);
   }
 
   #forget(content: ContentId): void {

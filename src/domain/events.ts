@@ -43,6 +43,13 @@ export type CasfsEvent =
       readonly sizeBytes: number;
       readonly durationMs: number;
     }
+  /** The archive has these bytes already; nothing was sent. */
+  | {
+      readonly type: "upload-unneeded";
+      readonly content: ContentId;
+      readonly archiveId: ArchiveId;
+      readonly sizeBytes: number;
+    }
   | {
       readonly type: "upload-failed";
       readonly content: ContentId;

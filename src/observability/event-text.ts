@@ -33,6 +33,8 @@ const texts: TextTable = {
     info(
       `archived content ${content}: ${formatSize(sizeBytes)} as ${short(archiveId)} in ${formatDuration(durationMs)}`,
     ),
+  "upload-unneeded": ({ content, archiveId, sizeBytes }) =>
+    info(`content ${content} is what was archived before: ${formatSize(sizeBytes)} as ${short(archiveId)}`),
   "upload-failed": ({ content, retryInMs, message }) =>
     failure(`the upload of content ${content} failed; again in ${formatDuration(retryInMs)}: ${message}`),
   "archive-deleted": ({ vault, archiveId }) => info(`deleted archive ${short(archiveId)} of ${vault}`),

@@ -7,7 +7,7 @@
  */
 
 import type { ByteCount, ByteRange } from "../domain/bytes.js";
-import type { ArchiveId, ContentId, UploadId, VaultName } from "../domain/ids.js";
+import type { ArchiveId, ArchiveKey, ContentId, UploadId, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import type { Sha256Hex, TreeHashHex } from "../protocol/service.js";
 
@@ -54,6 +54,11 @@ export interface ArchivedContent {
   readonly description: string;
 }
 
+export interface ReplacedArchive {
+  readonly key: ArchiveKey;
+  readonly treeHash: TreeHashHex;
+}
+
 export interface UploadJournal {
   /** All sealed contents that are not archived and not superseded, oldest first; asked once, at start. */
   pending(): readonly PendingUpload[];
@@ -69,6 +74,14 @@ export interface UploadJournal {
   describe(content: ContentId): string;
   /** The bytes have been fdatasynced: they survive power loss. */
   didSync(content: ContentId): Promise<void>;
+  /** Archives of the same size that the content replaces: its bytes may be theirs. */
+  replacedArchives(content: ContentId): readonly ReplacedArchive[];
+  /**
+   * The content has the bytes of an archive that it replaces: it is archived without being sent.
+   *
+   * @returns undefined when that archive is not wanted any more, or cannot be relied on: then it has to be sent.
+   */
+  didMatch(content: ContentId, archive: ReplacedArchive): Promise<ArchivedContent | undefined>;
   willSend(content: ContentId, intent: { readonly treeHash: TreeHashHex; readonly description: string }): Promise<void>;
   willInitiate(
     content: ContentId,

@@ -6,14 +6,15 @@
  * whose tree hash the service has not accepted.
  */
 
-import { byteRange, rangeLength } from "../domain/bytes.js";
+import { byteRange, MIB, rangeLength } from "../domain/bytes.js";
 import { CorruptError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveId, ContentId } from "../domain/ids.js";
 import type { Clock } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
 import type { CasService, TreeHashHex } from "../protocol/service.js";
-import { type PartPlanOptions, partCount, planParts } from "./part-plan.js";
+import { combineTreeHashes } from "../protocol/tree-hash.js";
+import { type PartPlanOptions, partCount, partRanges, planParts } from "./part-plan.js";
 import { listPresentParts, PresentParts, sendMissingParts } from "./part-sender.js";
 import type {
   ArchivedContent,
@@ -93,6 +94,12 @@ export class Uploader {
     await journal.didSync(content);
 
     const attempt = new Attempt(this.#parts, this.#options, pending, file, options);
+    const matching = await attempt.findIdentical();
+    if (matching !== undefined) {
+      const { archiveId, sizeBytes } = matching;
+      observer({ type: "upload-unneeded", content, archiveId, sizeBytes });
+      return { kind: "archived", archived: matching };
+    }
     const archived = await attempt.run();
     const { archiveId, sizeBytes } = archived;
     await journal.didArchive(content, archived);
@@ -100,6 +107,9 @@ export class Uploader {
     return { kind: "archived", archived };
   }
 }
+
+/** A power of two, as the hashes of pieces must combine to that of the whole. */
+const hashedPieceBytes = 64 * MIB;
 
 /** What one attempt knows; it ends with the archive's id or with an error. */
 class Attempt {
@@ -121,6 +131,17 @@ class Attempt {
     this.#pending = pending;
     this.#file = file;
     this.#call = call;
+  }
+
+  /** An archive that the content replaces and that has the same bytes already: sending them would only be billed. */
+  async findIdentical(): Promise<ArchivedContent | undefined> {
+    const { content, progress } = this.#pending;
+    if (progress.step !== "sealed") return undefined;
+    const replaced = this.#parts.journal.replacedArchives(content);
+    if (replaced.length === 0) return undefined;
+    const treeHash = await this.#hashWhole();
+    const identical = replaced.find((archive) => archive.treeHash === treeHash);
+    return identical && this.#parts.journal.didMatch(content, identical);
   }
 
   async run(): Promise<ArchivedContent> {
@@ -253,6 +274,16 @@ class Attempt {
   async #giveUp({ uploadId }: PartsUpload): Promise<void> {
     await this.#parts.service.abortMultipartUpload(this.#pending.vault, uploadId, { signal: this.#call.signal });
     await this.#parts.journal.didLoseUpload(this.#pending.content);
+  }
+
+  /** Piece by piece, so that an abort is noticed. */
+  async #hashWhole(): Promise<TreeHashHex> {
+    const hashes: TreeHashHex[] = [];
+    for (const range of partRanges(this.#pending.sizeBytes, hashedPieceBytes)) {
+      this.#call.signal.throwIfAborted();
+      hashes.push((await this.#file.hash(range)).treeHash);
+    }
+    return combineTreeHashes(hashes);
   }
 
   #hasUploadId(): boolean {

@@ -21,6 +21,7 @@ import type {
   DeleteJournal,
   PendingDelete,
   PendingUpload,
+  ReplacedArchive,
   UploadJournal,
   UploadProgress,
 } from "../../src/upload/ports.js";
@@ -140,6 +141,15 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
     return this.crash.step("didSync", () => {
       this.#row(content).synced = true;
     });
+  }
+
+  /** Files have no former versions here: `vfs/identical.test.ts` is about them. */
+  replacedArchives(): readonly ReplacedArchive[] {
+    return [];
+  }
+
+  async didMatch(): Promise<ArchivedContent | undefined> {
+    return undefined;
   }
 
   willSend(
