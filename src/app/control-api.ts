@@ -82,7 +82,15 @@ export interface StatusReport {
   readonly stateDirectory: string;
   readonly service: { readonly endpoint: string; readonly local: boolean; readonly dataDirectory: string | null };
   readonly startedAt: string;
-  readonly staged: { readonly files: number; readonly bytes: number };
+  readonly staged: {
+    readonly files: number;
+    readonly bytes: number;
+    /** What the files take of `limitBytes`: files with holes less than their size. `limitBytes` null: no own limit. */
+    readonly usedBytes: number;
+    readonly limitBytes: number | null;
+    /** "waiting": writers wait for uploads. "stalled": no upload gets through, and writers get ENOSPC. */
+    readonly room: "roomy" | "waiting" | "stalled";
+  };
   readonly uploads: readonly UploadReport[];
   readonly recalls: readonly RecallReport[];
   readonly waiting: readonly WaitingReport[];
@@ -129,6 +137,8 @@ export interface WaitingReport {
   readonly command: string;
   readonly path: string;
   readonly since: string;
+  /** What it waits for: the content of the file, or room to write it. */
+  readonly for: "recall" | "room";
 }
 
 export interface VaultReport {

@@ -115,6 +115,7 @@ async function assemble(
     inventoryState: (vault) => inventoryState(storage.catalog, vault),
     onVaultFound: (vault) => watch.refresh(vault),
   });
+  stopping.defer(async () => fileSystem.close());
   storage.catalog.setListener(commitEffects({ storage, pipelines, kernel, observer }));
   return { config, options, stack, storage, pipelines, watch, fileSystem, kernel };
 }
@@ -193,6 +194,7 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     settleMs: config.settle,
     rewriteIntervalMs: config.rewriteInterval,
     isTemporary: config.temporary,
+    stallTimeoutMs: config.stallTimeout,
     vaultTimeoutMs,
   };
 }

@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import type { ContentCache } from "../cache/content-cache.js";
+import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
 import { byteCount } from "../domain/bytes.js";
@@ -35,6 +36,7 @@ import type { MountPaths, NamedFile } from "./mount-paths.js";
 export interface MountControlParts {
   readonly catalog: Catalog;
   readonly cache: ContentCache;
+  readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly recalls: RestoreManager;
   readonly inventories: InventorySync;
@@ -59,14 +61,19 @@ export class MountControl implements ControlApi {
   }
 
   async status(): Promise<StatusReport> {
-    const { about, catalog, cache, cacheBytesMax } = this.#parts;
+    const { about, catalog, cache, budget, cacheBytesMax, fileSystem } = this.#parts;
     const unarchived = catalog.contents.unarchived();
     const deletes = catalog.deletes.pending();
     const usage = cache.usage();
     return {
       ...about,
       startedAt: iso(this.#startedAt),
-      staged: { files: unarchived.length, bytes: sum(unarchived.map((content) => content.sizeBytes)) },
+      staged: {
+        files: unarchived.length,
+        bytes: sum(unarchived.map((content) => content.sizeBytes)),
+        ...budget.usage(),
+        room: fileSystem.room.state,
+      },
       uploads: this.#uploads(),
       recalls: this.#recalls(),
       waiting: await this.#waiting(),
@@ -249,12 +256,16 @@ export class MountControl implements ControlApi {
   }
 
   async #waiting(): Promise<WaitingReport[]> {
+    const { fileSystem, paths } = this.#parts;
+    const opens = fileSystem.coldOpens.waiting().map((open) => ({ ...open, for: "recall" as const }));
+    const writers = fileSystem.room.waiting().map((writer) => ({ ...writer, for: "room" as const }));
     return Promise.all(
-      this.#parts.fileSystem.coldOpens.waiting().map(async ({ pid, ino, since }) => ({
+      [...opens, ...writers].map(async ({ pid, ino, since, for: what }) => ({
         pid,
         command: await commandOf(pid),
-        path: this.#parts.paths.nameOf(ino),
+        path: paths.nameOf(ino),
         since: iso(since),
+        for: what,
       })),
     );
   }

@@ -3,6 +3,7 @@
 import type { MountConfig } from "../config/config.js";
 import { CancelledError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
+import type { ContentId } from "../domain/ids.js";
 import type { AsyncStack } from "../lib/async-stack.js";
 import type { CasService } from "../protocol/service.js";
 import { InventorySync } from "../restore/inventory-sync.js";
@@ -47,7 +48,14 @@ export function createPipelines(
       partConcurrency: config.parallel,
     },
   );
-  const uploads = new UploadQueue({ ...base, uploader, journal: catalog.uploads }, { concurrency: uploadConcurrency });
+  const isTemporary = (content: ContentId) => {
+    const ino = catalog.contents.find(content)?.ino;
+    return ino !== undefined && config.temporary(catalog.pathInVault(ino));
+  };
+  const uploads = new UploadQueue(
+    { ...base, uploader, journal: catalog.uploads, isTemporary },
+    { concurrency: uploadConcurrency },
+  );
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
   const purger = new TrashPurger({ ...base, journal: catalog });

@@ -6,7 +6,8 @@ import { ContentCache } from "../cache/content-cache.js";
 import { DiskReserve } from "../cache/disk-reserve.js";
 import { HashPool } from "../cache/hash-pool.js";
 import { CacheLayout } from "../cache/layout.js";
-import { StagingDirectory } from "../cache/staging-area.js";
+import { allocatedBytes, StagingDirectory } from "../cache/staging-area.js";
+import { StagingBudget } from "../cache/staging-budget.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { MountConfig } from "../config/config.js";
 import { describeError } from "../domain/errors.js";
@@ -22,6 +23,7 @@ export interface MountStorage {
   readonly cache: ContentCache;
   readonly staging: StagingDirectory;
   readonly disk: DiskReserve;
+  readonly budget: StagingBudget;
   /** Tells whether the machine has been restarted since a byte was written. */
   readonly bootId: string;
 }
@@ -49,15 +51,19 @@ export async function openStorage(
   };
   const disk = new DiskReserve(config.stateDirectory, { keepFreeBytes: config.keepFree });
   const freeBytes = async () => disk.freeBytes();
+  const budget = new StagingBudget({
+    limitBytes: config.stagingSize ?? null,
+    allocatedBytes: (content) => allocatedBytes(layout.staged(content)),
+  });
   const cache = await ContentCache.open(
-    { layout, index: catalog.cached, hashPool, clock: systemClock, observer: cacheObserver, freeBytes },
+    { layout, index: catalog.cached, hashPool, budget, clock: systemClock, observer: cacheObserver, freeBytes },
     // The reserve is already taken off what is free.
     { maxBytes: config.cacheSize, keepFreeBytes: 0, recallKeepMs: config.recallKeep },
   );
-  disk.setEvictor((bytes) => cache.freeDisk(bytes));
+  disk.setEvictor((amount) => cache.freeDisk(amount));
   stopping.defer(() => cache.close());
-  const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache });
-  return { catalog, layout, cache, staging, disk, bootId };
+  const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache, budget });
+  return { catalog, layout, cache, staging, disk, budget, bootId };
 }
 
 function openCatalog(config: MountConfig, binding: ServiceStack["binding"], bootId: string): Promise<Catalog> {

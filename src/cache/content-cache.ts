@@ -19,6 +19,7 @@ import { invariant } from "../lib/invariant.js";
 import type { ColdArchive, ContentSink, Landing } from "../restore/ports.js";
 import type { CachedContents } from "../vfs/ports.js";
 import { ContentFileHandle } from "./content-file.js";
+import type { Evictor } from "./disk-reserve.js";
 import { chooseEvictions, type EvictionCandidate } from "./eviction.js";
 import type { HashPool } from "./hash-pool.js";
 import { LandingFile } from "./landing-file.js";
@@ -26,6 +27,7 @@ import { LandingPieces } from "./landing-pieces.js";
 import { type CacheLayout, numberOfName, shardCount } from "./layout.js";
 import type { CachedRow, CacheIndex } from "./ports.js";
 import type { CachedCopies } from "./staging-area.js";
+import type { StagingBudget } from "./staging-budget.js";
 import { UseLog } from "./use-log.js";
 
 export interface ContentCacheOptions {
@@ -41,6 +43,8 @@ export interface ContentCacheParts {
   readonly layout: CacheLayout;
   readonly index: CacheIndex;
   readonly hashPool: HashPool;
+  /** Hears what stops being staged because it is a cached copy now. */
+  readonly budget: Pick<StagingBudget, "leave">;
   readonly clock: Clock;
   readonly observer: Observer;
   /** Free bytes of the disk that holds `directory`; by default what statfs says. */
@@ -101,9 +105,12 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     };
   }
 
-  /** Evicts the least recently used copies that may go, until about `bytes` are free; fewer when there are no more. */
-  async freeDisk(bytes: number): Promise<void> {
-    await this.#room.run("room", () => this.#evictAll(this.#chooseEvictions(bytes).keys));
+  /** Evicts the least recently used copies that may go, until about `wantedBytes` are freed; none when all are less than `needBytes`. */
+  async freeDisk({ needBytes, wantedBytes }: Parameters<Evictor>[0]): Promise<void> {
+    await this.#room.run("room", async () => {
+      const { keys, freedBytes } = this.#chooseEvictions(wantedBytes);
+      if (freedBytes >= needBytes) await this.#evictAll(keys);
+    });
   }
 
   has(archive: ArchiveKey): boolean {
@@ -116,7 +123,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       resident.openCount -= 1;
     };
     try {
-      return await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", release);
+      return await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release });
     } catch (error) {
       release();
       await this.#forgetVanished(archive, resident);
@@ -135,7 +142,13 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
 
   // Up to the first await nothing else runs: from the moment that the catalog calls the content archived, its copy is
   // found here. The staging name goes only when that survives a power loss too; until then the file has both names.
-  async adopt(content: ContentId, archive: ArchiveKey, sizeBytes: number): Promise<void> {
+  adopt(content: ContentId, archive: ArchiveKey, sizeBytes: number): Promise<void> {
+    const adopted = this.#adopt(content, archive, sizeBytes);
+    this.#parts.budget.leave(content, adopted);
+    return adopted;
+  }
+
+  async #adopt(content: ContentId, archive: ArchiveKey, sizeBytes: number): Promise<void> {
     const staged = this.#parts.layout.staged(content);
     const stagedBytes = sizeOfFile(staged);
     if (stagedBytes === undefined) return; // Adopted before.

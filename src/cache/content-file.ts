@@ -18,32 +18,36 @@ const readOnPool = promisify(read);
 const writeOnPool = promisify(write);
 const syncOnPool = promisify(fdatasync);
 
+export interface ContentFileHooks {
+  /** Called once, when the file was closed. */
+  readonly onClose?: () => void;
+  /** Called when the file was set to a size, which may be larger than before. */
+  readonly onCut?: (sizeBytes: number) => void;
+}
+
 export class ContentFileHandle implements ContentFile {
   readonly #fd: number;
   readonly #onClose: () => void;
+  readonly #onCut: (sizeBytes: number) => void;
   /** Reads, writes and syncs on the thread pool: the descriptor's number must not be reused before they are done. */
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  private constructor(fd: number, onClose: () => void) {
+  private constructor(fd: number, { onClose = () => {}, onCut = () => {} }: ContentFileHooks) {
     this.#fd = fd;
     this.#onClose = onClose;
+    this.#onCut = onCut;
   }
 
   /**
    * Opens synchronously: a hop to the thread pool and back takes three times as long as the open itself.
    *
    * @param flags As of open(2): "r", "r+", "w+".
-   * @param onClose Called once when the file was closed.
    * @throws FileSystemError "not-found" when there is no such file; otherwise the system's error.
    */
-  static async open(
-    path: string,
-    flags: "r" | "r+" | "w+",
-    onClose: () => void = () => {},
-  ): Promise<ContentFileHandle> {
+  static async open(path: string, flags: "r" | "r+" | "w+", hooks: ContentFileHooks = {}): Promise<ContentFileHandle> {
     try {
-      return new ContentFileHandle(openSync(path, flags, 0o600), onClose);
+      return new ContentFileHandle(openSync(path, flags, 0o600), hooks);
     } catch (error) {
       throw openFailure(path, error);
     }
@@ -70,6 +74,7 @@ export class ContentFileHandle implements ContentFile {
   async truncate(sizeBytes: number): Promise<void> {
     await this.#settled();
     ftruncateSync(this.#fd, sizeBytes);
+    this.#onCut(sizeBytes);
   }
 
   async extendTo(sizeBytes: number): Promise<void> {

@@ -5,7 +5,6 @@
 
 import { statfsSync } from "node:fs";
 import { MIB } from "../domain/bytes.js";
-import { FileSystemError } from "../domain/errors.js";
 
 // On a disk smaller than the wanted reserve, this part of it is kept.
 const smallDiskShare = 16;
@@ -19,11 +18,14 @@ export interface DiskSpace {
   readonly blocksFree: number;
 }
 
+/** Frees about `wantedBytes`, and nothing where `needBytes` cannot be reached: copies are not dropped in vain. */
+export type Evictor = (amount: { readonly needBytes: number; readonly wantedBytes: number }) => Promise<void>;
+
 export class DiskReserve {
   readonly #directory: string;
   readonly #keepFreeBytes: number;
   #allowanceBytes = 0;
-  #evict: (bytes: number) => Promise<void> = async () => {};
+  #evict: Evictor = async () => {};
 
   /** @param keepFreeBytes Wanted reserve; less on a disk of which it would be more than a sixteenth. */
   constructor(directory: string, { keepFreeBytes }: { readonly keepFreeBytes: number }) {
@@ -40,11 +42,11 @@ export class DiskReserve {
     return freeBytes >= bytes;
   }
 
-  /** @throws FileSystemError "no-space" when all that may be evicted is not enough. */
-  async reclaim(bytes: number): Promise<void> {
-    await this.#evict(Math.max(bytes, stepBytesMax) - this.freeBytes());
-    if (this.take(bytes)) return;
-    throw new FileSystemError("no-space", `Cannot stage ${bytes} bytes: the disk of ${this.#directory} is full`);
+  /** Evicts cached copies, and takes. @returns false when all that may be evicted is not enough. */
+  async reclaim(bytes: number): Promise<boolean> {
+    const freeBytes = this.freeBytes();
+    await this.#evict({ needBytes: bytes - freeBytes, wantedBytes: Math.max(bytes, stepBytesMax) - freeBytes });
+    return this.take(bytes);
   }
 
   /** Bytes that may still be written, the reserve not counted. */
@@ -54,7 +56,7 @@ export class DiskReserve {
   }
 
   /** Tells how cached copies are evicted; until then nothing can be. */
-  setEvictor(evict: (bytes: number) => Promise<void>): void {
+  setEvictor(evict: Evictor): void {
     this.#evict = evict;
   }
 

@@ -4,7 +4,7 @@
  * Never: evicts or removes anything that it was not told to remove.
  */
 
-import { constants } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { copyFile, mkdir, open, readdir, rm } from "node:fs/promises";
 import { type ByteRange, byteCount, MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
@@ -16,42 +16,73 @@ import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
 import { ContentFileHandle } from "./content-file.js";
 import type { HashPool } from "./hash-pool.js";
 import { type CacheLayout, numberOfName } from "./layout.js";
+import type { StagingBudget } from "./staging-budget.js";
 
 /** Lends the path of a cached copy, which is not evicted meanwhile. */
 export interface CachedCopies {
   use<T>(archive: ArchiveKey, work: (path: string) => Promise<T>): Promise<T>;
 }
 
+export interface StagingDirectoryParts {
+  readonly layout: CacheLayout;
+  readonly hashPool: HashPool;
+  readonly cachedCopies: CachedCopies;
+  readonly budget: StagingBudget;
+}
+
 const readPieceBytes = MIB;
+const countedAtOnce = 1000;
+// The unit of st_blocks, whatever the file system's own block is.
+const statBlockBytes = 512;
+
+/** What a staging file takes from the disk; undefined when it is not there. */
+export function allocatedBytes(path: string): number | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found && found.blocks * statBlockBytes;
+}
 
 /** The staging directory, for writers and for the upload. */
 export class StagingDirectory implements StagingArea, StagedFiles {
   readonly #layout: CacheLayout;
   readonly #hashPool: HashPool;
   readonly #cachedCopies: CachedCopies;
+  readonly #budget: StagingBudget;
   readonly #removals = new Set<Promise<void>>();
   /** One fsync serves all who asked before it began. */
   readonly #directorySync: SharedRun;
 
-  private constructor(layout: CacheLayout, hashPool: HashPool, cachedCopies: CachedCopies) {
+  private constructor({ layout, hashPool, cachedCopies, budget }: StagingDirectoryParts) {
     this.#layout = layout;
     this.#hashPool = hashPool;
     this.#cachedCopies = cachedCopies;
+    this.#budget = budget;
     this.#directorySync = new SharedRun(() => syncDirectory(layout.stagingDirectory));
   }
 
-  static async open(parts: {
-    readonly layout: CacheLayout;
-    readonly hashPool: HashPool;
-    readonly cachedCopies: CachedCopies;
-  }): Promise<StagingDirectory> {
+  /** Opens the directory, and counts what is there. */
+  static async open(parts: StagingDirectoryParts): Promise<StagingDirectory> {
     await mkdir(parts.layout.stagingDirectory, { recursive: true, mode: 0o700 });
-    return new StagingDirectory(parts.layout, parts.hashPool, parts.cachedCopies);
+    const staging = new StagingDirectory(parts);
+    await staging.#count();
+    return staging;
+  }
+
+  async #count(): Promise<void> {
+    let counted = 0;
+    for (const content of await this.list()) {
+      // Synchronously: by way of the thread pool each takes twenty times as long. With pauses, so that nothing stalls.
+      const { size, blocks } = statSync(this.#layout.staged(content));
+      this.#budget.found(content, { sizeBytes: size, allocatedBytes: blocks * statBlockBytes });
+      counted += 1;
+      if (counted % countedAtOnce === 0) await new Promise(setImmediate);
+    }
   }
 
   // A file that is already there is emptied: its number was minted by a transaction that a crash undid.
   async create(content: ContentId): Promise<ContentFileHandle> {
-    return ContentFileHandle.open(this.#layout.staged(content), "w+");
+    const file = await this.#open(content, "w+");
+    this.#budget.cut(content, 0);
+    return file;
   }
 
   async copyOf(source: LocalContent, content: ContentId, sizeBytes: number): Promise<ContentFile> {
@@ -63,7 +94,7 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   }
 
   async open(content: ContentId): Promise<ContentFileHandle> {
-    return ContentFileHandle.open(this.#layout.staged(content), "r+");
+    return this.#open(content, "r+");
   }
 
   syncDirectory(): Promise<void> {
@@ -73,11 +104,17 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   remove(content: ContentId): Promise<void> {
     const removal = removeIfPresent(this.#layout.staged(content)).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
+    this.#budget.leave(content, removal);
     return removal;
   }
 
   async removalsDone(): Promise<void> {
     await Promise.allSettled(this.#removals);
+  }
+
+  #open(content: ContentId, flags: "r+" | "w+"): Promise<ContentFileHandle> {
+    const onCut = (sizeBytes: number) => this.#budget.cut(content, sizeBytes);
+    return ContentFileHandle.open(this.#layout.staged(content), flags, { onCut });
   }
 
   async openStaged(content: ContentId): Promise<StagedFile> {

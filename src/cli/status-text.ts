@@ -35,8 +35,9 @@ function list<T>(title: string, items: readonly T[], text: (item: T) => string):
 }
 
 function problems(report: StatusReport, now: number): string[] {
-  const { uploads, recalls, vaults, suspects, deletes } = report;
+  const { uploads, recalls, vaults, suspects, deletes, staged } = report;
   return [
+    ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
     ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
     ...uploads.flatMap((upload) => uploadProblem(upload, now)),
     ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),
@@ -58,7 +59,9 @@ function serviceText({ service: { endpoint, dataDirectory } }: StatusReport): st
 function stagedText({ staged, deletes }: StatusReport): string {
   const files = staged.files === 0 ? "nothing" : `${counted(staged.files, "file")}, ${formatSize(staged.bytes)}`;
   const deleting = deletes.pending === 0 ? "" : `; ${counted(deletes.pending, "archive")} to delete`;
-  return `${files} waiting to be archived${deleting}`;
+  const used =
+    staged.limitBytes === null ? "" : `, ${formatSize(staged.usedBytes)} of ${formatSize(staged.limitBytes)}`;
+  return `${files} waiting to be archived${used}${deleting}`;
 }
 
 function cacheText({ cache: { files, bytes, limitBytes, pinned } }: StatusReport): string {
@@ -88,8 +91,9 @@ function recallText(recall: RecallReport, service: StatusReport["service"], now:
   return `${path}  ${landed}${formatSize(sizeBytes)}, ${tier}, ${state}${ready}`;
 }
 
-function waitingText({ pid, command, path, since }: WaitingReport, now: number): string {
-  return `process ${pid} (${shortened(command)}) waits for ${path} since ${formatDuration(now - Date.parse(since))}`;
+function waitingText({ pid, command, path, since, for: what }: WaitingReport, now: number): string {
+  const file = what === "room" ? `room to write ${path}` : path;
+  return `process ${pid} (${shortened(command)}) waits for ${file} since ${formatDuration(now - Date.parse(since))}`;
 }
 
 function vaultText(vault: VaultReport, now: number): string {

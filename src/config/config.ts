@@ -82,6 +82,15 @@ export const mountShape = {
   ).prefault(temporaryNames.join(",")),
   trash: toggle("keep what is deleted or overwritten in .trash of its vault while it costs nothing").prefault("true"),
   cacheSize: size("bytes of recalled and uploaded content to keep").prefault("10GiB"),
+  // No limit of its own by default: a staged file costs disk alone, and the disk has --keep-free.
+  stagingSize: custom(
+    "SIZE",
+    "bytes of files not archived yet at which writers wait for uploads; without it only --keep-free bounds them",
+    parseStagingSize,
+  ).optional(),
+  stallTimeout: duration(
+    "how long a writer waits for room while no upload makes progress; then it gets ENOSPC",
+  ).prefault("60s"),
   keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
   ...transferShape,
   inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
@@ -254,6 +263,12 @@ function parsePartSize(value: string) {
   if (bytes < partSizeBytesMin || bytes > partSizeBytesMax || !powerOfTwo) {
     throw new RangeError("a part is 1MiB times a power of two, from 1MiB to 4GiB");
   }
+  return byteCount(bytes);
+}
+
+function parseStagingSize(value: string) {
+  const bytes = parseBytes(value);
+  if (bytes < MIB) throw new RangeError("it must be at least 1MiB, which is what one write may bring");
   return byteCount(bytes);
 }
 

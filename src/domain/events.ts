@@ -5,6 +5,7 @@
  */
 
 import type { ArchiveId, ArchiveKey, ContentId, InodeNumber, JobId, UploadId, VaultName } from "./ids.js";
+import type { Milliseconds } from "./time.js";
 
 export type CasfsEvent =
   | {
@@ -56,6 +57,10 @@ export type CasfsEvent =
       readonly retryInMs: number;
       readonly message: string;
     }
+  /** Writers wait for uploads to free room for what they write. */
+  | { readonly type: "writers-waiting"; readonly reason: string }
+  /** Nobody waits for room any more, `afterMs` after somebody began to. */
+  | { readonly type: "writers-continue"; readonly afterMs: Milliseconds }
   | { readonly type: "archive-deleted"; readonly vault: VaultName; readonly archiveId: ArchiveId }
   | {
       readonly type: "recall-started";

@@ -147,8 +147,8 @@ export class FileSystemOperations implements FuseOperations {
     return this.#fs.contents.read(handle, offset, into);
   }
 
-  write(_caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber, offset: number, data: Uint8Array): Promise<void> {
-    return this.#fs.contents.write(handle, offset, data);
+  write(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber, offset: number, data: Uint8Array): Promise<void> {
+    return this.#fs.contents.write(handle, offset, data, caller);
   }
 
   flush(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
@@ -164,7 +164,7 @@ export class FileSystemOperations implements FuseOperations {
   }
 
   async allocate(
-    _caller: FuseCaller,
+    caller: FuseCaller,
     _ino: InodeNumber,
     handle: HandleNumber,
     range: { readonly offset: number; readonly length: number },
@@ -172,7 +172,9 @@ export class FileSystemOperations implements FuseOperations {
   ): Promise<void> {
     if ((mode & ~fallocKeepSize) !== 0) throw new FileSystemError("not-supported", `Cannot fallocate in mode ${mode}`);
     // Staging files are sparse: keeping the size leaves nothing to do.
-    if (mode === 0) await this.#fs.contents.extend(handle, range.offset + range.length);
+    if (mode !== 0) return;
+    const { offset, length } = range;
+    await this.#fs.contents.extend(handle, { start: offset, end: offset + length }, caller);
   }
 
   /** A file without holes: what is cold is all data, what is local may be sparse but reads the same. */

@@ -37,6 +37,8 @@ const texts: TextTable = {
     info(`content ${content} is what was archived before: ${formatSize(sizeBytes)} as ${short(archiveId)}`),
   "upload-failed": ({ content, retryInMs, message }) =>
     failure(`the upload of content ${content} failed; again in ${formatDuration(retryInMs)}: ${message}`),
+  "writers-waiting": ({ reason }) => warn(`writers wait for uploads: ${reason}`),
+  "writers-continue": ({ afterMs }) => info(`no writer waits for uploads any more, after ${formatDuration(afterMs)}`),
   "archive-deleted": ({ vault, archiveId }) => info(`deleted archive ${short(archiveId)} of ${vault}`),
   "recall-started": ({ archiveId, sizeBytes, joined }) =>
     info(

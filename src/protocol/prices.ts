@@ -29,9 +29,6 @@ export function retrievalPrice(sizeBytes: ByteCount, files: number, tier: Retrie
   return (sizeBytes / GIB) * tierTerms[tier].pricePerGb + (files / requestsPerUnit) * writeRequestUnitPrice;
 }
 
-/** What is deleted earlier is billed for the rest of these days. */
-export const minimumStorageDays = 90;
-
 const storagePricePerGbAndMonth = 0.033;
 /** The published formula takes the days of the month of the bill. */
 const daysPerMonth = 30;

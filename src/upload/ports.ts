@@ -142,3 +142,11 @@ export interface DeleteJournal {
   ): Promise<void>;
   flush(): Promise<void>;
 }
+
+/** Hears how uploads go on. Called synchronously; must not throw and must not wait. */
+export interface UploadWatcher {
+  /** The service has something that it did not have before: a part, an archive, or bytes never sent so far. */
+  progressed(): void;
+  /** A content is not in the queue any more, whatever became of it. */
+  left(): void;
+}

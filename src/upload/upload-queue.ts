@@ -13,7 +13,7 @@ import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
 import { MinHeap } from "../lib/min-heap.js";
-import type { UploadJournal } from "./ports.js";
+import type { UploadJournal, UploadWatcher } from "./ports.js";
 import type { Uploader, UploadProgressReport } from "./uploader.js";
 
 export interface UploadQueueParts {
@@ -23,6 +23,8 @@ export interface UploadQueueParts {
   /** Numbers from 0 to 1, as `Math.random`. */
   readonly random: () => number;
   readonly observer: Observer;
+  /** Whether a content has a name under which it should not be uploaded, if that can be helped. */
+  readonly isTemporary?: (content: ContentId) => boolean;
 }
 
 export interface UploadQueueOptions {
@@ -58,6 +60,10 @@ interface Entry {
   progress: UploadProgressReport | undefined;
   run: Run | undefined;
   readonly waiters: Set<Deferred<void>>;
+  /** The most bytes that one attempt has handed to the connection: what is sent again is no progress. */
+  takenBytesMax: number;
+  /** The round of hurrying in which it failed last. */
+  failedInRound: number;
 }
 
 /** One attempt that is going on. */
@@ -88,6 +94,9 @@ export class UploadQueue {
   #runningCount = 0;
   #alarm: { readonly at: Instant; readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
   #closed = false;
+  readonly #watchers = new Set<UploadWatcher>();
+  /** Begins anew when somebody starts to hurry, and with every success: then what has failed may be tried again. */
+  #round = 1;
 
   constructor(parts: UploadQueueParts, options: UploadQueueOptions) {
     this.#parts = parts;
@@ -119,6 +128,17 @@ export class UploadQueue {
   }
 
   /**
+   * Until the returned function is called nothing rests: what would be due first is sent as soon as there is a hand
+   * free, then what has failed before, and what has a temporary name when there is nothing else.
+   */
+  hurry(watcher: UploadWatcher): () => void {
+    if (this.#watchers.size === 0) this.#round += 1;
+    this.#watchers.add(watcher);
+    this.#pump();
+    return () => void this.#watchers.delete(watcher);
+  }
+
+  /**
    * The content is not wanted any more, or written again: forgets it and aborts what is in flight.
    *
    * @returns when nothing of it is in flight any more. Its waiters are rejected at once.
@@ -129,7 +149,7 @@ export class UploadQueue {
     const reason = new CancelledError(`The upload of content ${content}`);
     this.#settle(entry, (waiter) => waiter.reject(reason));
     if (entry.run === undefined) {
-      this.#entries.delete(content);
+      this.#remove(entry);
       return;
     }
     entry.run.cancelled = true;
@@ -205,6 +225,8 @@ export class UploadQueue {
         progress: undefined,
         run: undefined,
         waiters: new Set(),
+        takenBytesMax: 0,
+        failedInRound: 0,
       };
       this.#entries.set(content, entry);
     }
@@ -225,11 +247,43 @@ export class UploadQueue {
       if (this.#runningCount >= this.#options.concurrency) return; // The end of a run pumps again.
       if (ticket.dueAt > now) {
         this.#setAlarm(ticket.dueAt);
-        return;
+        break;
       }
       this.#tickets.pop();
       this.#run(this.#entries.get(ticket.content)!);
     }
+    if (this.#watchers.size > 0) this.#runResting();
+  }
+
+  #runResting(): void {
+    while (this.#runningCount < this.#options.concurrency) {
+      const entry = this.#nextResting();
+      if (entry === undefined) return;
+      this.#run(entry);
+    }
+  }
+
+  /** Of what is not due: in the order of their due times, those that have never failed first. */
+  #nextResting(): Entry | undefined {
+    const passed: Ticket[] = [];
+    let failed: Entry | undefined;
+    let temporary: Entry | undefined;
+    let chosen: Entry | undefined;
+    for (let ticket = this.#nextTicket(); ticket !== undefined; ticket = this.#nextTicket()) {
+      this.#tickets.pop();
+      passed.push(ticket);
+      const entry = this.#entries.get(ticket.content)!;
+      if (entry.failedInRound === this.#round) continue;
+      if (this.#parts.isTemporary?.(entry.content)) temporary ??= entry;
+      else if (entry.attempts > 0) failed ??= entry;
+      else {
+        chosen = entry;
+        break;
+      }
+    }
+    chosen ??= failed ?? (this.#runningCount === 0 ? temporary : undefined);
+    for (const ticket of passed) if (ticket.content !== chosen?.content) this.#tickets.push(ticket);
+    return chosen;
   }
 
   /** The first ticket that still counts. */
@@ -272,12 +326,17 @@ export class UploadQueue {
 
   /** Never rejects: whatever happens is recorded, and decides what becomes of the entry. */
   async #attempt(entry: Entry, run: Run): Promise<void> {
+    let newParts = 0;
     const onProgress = (progress: UploadProgressReport) => {
       entry.progress = progress;
       if (progress.newParts > 0) entry.attempts = 0;
+      if (progress.newParts > newParts) this.#progressed();
+      newParts = progress.newParts;
     };
     try {
-      const outcome = await this.#parts.uploader.upload(entry.content, { signal: run.scope.signal, onProgress });
+      const { signal } = run.scope;
+      const onTaken = this.#takenBy(entry);
+      const outcome = await this.#parts.uploader.upload(entry.content, { signal, onProgress, onTaken });
       if (outcome.kind === "dropped") this.#leave(entry, run);
       else this.#succeed(entry);
     } catch (error) {
@@ -286,10 +345,34 @@ export class UploadQueue {
     }
   }
 
+  // A large archive on a slow line goes on for minutes without a part being confirmed. What an attempt sends counts as
+  // progress once: a service that takes everything and confirms nothing must not keep writers waiting for ever.
+  #takenBy(entry: Entry): (bytes: number) => void {
+    const sizeBytes = this.#parts.journal.find(entry.content)?.sizeBytes ?? 0;
+    let takenBytes = 0;
+    return (bytes) => {
+      takenBytes = Math.min(takenBytes + bytes, sizeBytes);
+      if (takenBytes <= entry.takenBytesMax) return;
+      entry.takenBytesMax = takenBytes;
+      this.#progressed();
+    };
+  }
+
   #succeed(entry: Entry): void {
-    this.#entries.delete(entry.content);
     entry.run = undefined;
+    this.#round += 1;
+    this.#progressed();
+    this.#remove(entry);
     this.#settle(entry, (waiter) => waiter.resolve());
+  }
+
+  #progressed(): void {
+    for (const watcher of this.#watchers) watcher.progressed();
+  }
+
+  #remove(entry: Entry): void {
+    this.#entries.delete(entry.content);
+    for (const watcher of this.#watchers) watcher.left();
   }
 
   /** The attempt ended without a result of its own: the content is gone, or was sealed anew meanwhile. */
@@ -301,7 +384,7 @@ export class UploadQueue {
       return;
     }
     if (this.#closed) return; // `close` answers the waiters.
-    this.#entries.delete(entry.content);
+    this.#remove(entry);
     const reason = new CancelledError(`The upload of content ${entry.content}`);
     this.#settle(entry, (waiter) => waiter.reject(reason));
   }
@@ -310,6 +393,7 @@ export class UploadQueue {
     const { clock, journal, observer, random } = this.#parts;
     const { retry = defaultRetry, slowRetry = defaultSlowRetry } = this.#options;
     entry.attempts += 1;
+    entry.failedInRound = this.#round;
     entry.lastError = describeError(error);
     const delayMs = backoffDelayMs(entry.attempts, isTransient(error) ? retry : slowRetry, random);
     const retryAt = (clock.now() + delayMs) as Instant;
@@ -322,7 +406,7 @@ export class UploadQueue {
     }
     entry.run = undefined;
     entry.progress = undefined;
-    if (run.cancelled && run.requeuedAt === undefined) this.#entries.delete(entry.content);
+    if (run.cancelled && run.requeuedAt === undefined) this.#remove(entry);
     else this.#schedule(entry, run.requeuedAt ?? retryAt);
   }
 

@@ -6,7 +6,7 @@
  * whose tree hash the service has not accepted.
  */
 
-import { byteRange, MIB, rangeLength } from "../domain/bytes.js";
+import { type ByteRange, byteRange, MIB, rangeLength } from "../domain/bytes.js";
 import { CorruptError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveId, ContentId } from "../domain/ids.js";
@@ -64,6 +64,8 @@ export type UploadOutcome =
 export interface UploadCallOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: ((report: UploadProgressReport) => void) | undefined;
+  /** So many more bytes were handed to the connection; the service has not confirmed them, and they may go again. */
+  readonly onTaken?: ((bytes: number) => void) | undefined;
 }
 
 type PartsUpload = Extract<UploadProgress, { readonly step: "parts" }>;
@@ -183,7 +185,7 @@ class Attempt {
     const description = journal.describe(content);
     await journal.willSend(content, { treeHash, description });
     this.#call.signal.throwIfAborted();
-    const body = () => this.#file.read(whole);
+    const body = () => this.#read(whole);
     const archive = { body, sizeBytes, sha256, treeHash, description };
     const archiveId = await service.uploadArchive(vault, archive, { signal: this.#call.signal });
     this.#call.onProgress?.({ sentBytes: sizeBytes, sentParts: 1, newParts: 1, totalParts: 1 });
@@ -214,7 +216,7 @@ class Attempt {
     const { content, vault, sizeBytes } = this.#pending;
     const report = { sentBytes: 0, sentParts: 0, newParts: 0, totalParts: partCount(sizeBytes, partSizeBytes) };
     const treeHash = await sendMissingParts(
-      { service, source: this.#file },
+      { service, source: { hash: (range) => this.#file.hash(range), read: (range) => this.#read(range) } },
       { vault, uploadId, sizeBytes, partSizeBytes, present },
       {
         concurrency: this.#options.partConcurrency,
@@ -284,6 +286,14 @@ class Attempt {
       hashes.push((await this.#file.hash(range)).treeHash);
     }
     return combineTreeHashes(hashes);
+  }
+
+  async *#read(range: ByteRange): AsyncGenerator<Uint8Array> {
+    for await (const piece of this.#file.read(range)) {
+      const { length } = piece;
+      yield piece;
+      this.#call.onTaken?.(length);
+    }
   }
 
   #hasUploadId(): boolean {

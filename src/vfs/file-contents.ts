@@ -17,8 +17,9 @@ import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
 import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
-import type { CachedContents, ContentFile, LocalContent, LocalDisk, StagingArea, UploadRequests } from "./ports.js";
+import type { CachedContents, ContentFile, LocalContent, StagedRange, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
+import type { RoomReservation, StagingRoom } from "./staging-room.js";
 import type { UploadSchedule } from "./upload-schedule.js";
 
 export interface FileContentsParts {
@@ -27,7 +28,7 @@ export interface FileContentsParts {
   readonly cache: CachedContents;
   readonly uploads: UploadRequests;
   readonly coldOpens: ColdOpens;
-  readonly disk: LocalDisk;
+  readonly room: StagingRoom;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly schedule: UploadSchedule;
@@ -70,14 +71,35 @@ export class FileContents {
     return open.file.read(offset, target);
   }
 
-  async write(number: number, offset: number, data: Uint8Array): Promise<void> {
+  /**
+   * Writes all of `data`; waits for room where there is none, and holds no lock meanwhile.
+   *
+   * @throws FileSystemError "no-space", CancelledError when `caller` was interrupted; nothing is written then.
+   */
+  async write(number: number, offset: number, data: Uint8Array, caller: Caller): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write) throw new FileSystemError("bad-handle", `Handle ${number} is not open for writing`);
-    if (!this.#parts.disk.take(data.length)) await this.#parts.disk.reclaim(data.length);
+    const { room } = this.#parts;
+    let admitted: { readonly content: ContentId; readonly end: number } | undefined;
     for (;;) {
-      if (open.promised) await this.#locks.run(open.ino, () => this.#takeBackPromise(open));
-      const file = open.isWritable ? open.file! : await this.#lockedForWriting(open);
+      const file = open.isWritable ? open.file! : await this.#lockedForWriting(open, caller);
+      const content = open.content?.id;
       const start = intent.append ? open.sizeBytes : offset;
+      if (content === undefined || !open.isWritable || open.file !== file) continue;
+      const range: StagedRange = { start, end: start + data.length };
+      // Who has waited has its room, unless the content was sealed or the file has grown meanwhile.
+      const isAdmitted = admitted?.content === content && admitted.end === range.end;
+      if (!isAdmitted && !room.take(content, range)) {
+        await room.wait({ ino: open.ino, caller }, content, range);
+        admitted = { content, end: range.end };
+        continue;
+      }
+      // Only now that it will be written: who waits for room has not broken the promise yet.
+      if (open.promised) {
+        await this.#locks.run(open.ino, () => this.#takeBackPromise(open));
+        admitted = { content, end: range.end };
+        continue;
+      }
       await file.write(start, data);
       // A close() of another handle may have sealed the content meanwhile: then the bytes go to what follows it.
       if (open.isWritable && open.file === file) return open.wrote(start + data.length, this.#now());
@@ -104,14 +126,21 @@ export class FileContents {
     });
   }
 
-  /** posix_fallocate: the file is at least this long. */
-  async extend(number: number, sizeBytes: number): Promise<void> {
+  /**
+   * posix_fallocate: the file is at least as long as `range` says, and there is room for that range.
+   *
+   * @throws as `write`.
+   */
+  async extend(number: number, range: StagedRange, caller: Caller): Promise<void> {
     const { open } = this.handles.handle(number);
-    if (open.sizeBytes >= sizeBytes) return;
-    await this.#locks.run(open.ino, async () => {
-      const file = await this.#forWriting(open);
-      await file.extendTo(sizeBytes);
-      open.wrote(sizeBytes, this.#now());
+    if (open.sizeBytes >= range.end) return;
+    await this.#lockedForWriting(open, caller);
+    const content = open.content?.id;
+    const { room } = this.#parts;
+    if (content !== undefined && !room.take(content, range)) await room.wait({ ino: open.ino, caller }, content, range);
+    await this.#withFileForWriting(open, caller, async (file) => {
+      await file.extendTo(range.end);
+      open.wrote(range.end, this.#now());
       await this.#journal(open);
     });
   }
@@ -138,6 +167,10 @@ export class FileContents {
   /** @returns the inode when this was its last handle. */
   async release(number: number): Promise<InodeNumber | undefined> {
     const { open } = this.handles.handle(number);
+    return this.#parts.room.sealing(this.#release(number, open));
+  }
+
+  #release(number: number, open: OpenFile): Promise<InodeNumber | undefined> {
     return this.#locks.run(open.ino, async () => {
       const otherWriters = open.writers - (this.handles.handle(number).intent.write ? 1 : 0);
       try {
@@ -246,7 +279,7 @@ export class FileContents {
     let cut: ContentFile | undefined;
     if (sizeBytes === 0) await this.#empty(open);
     else {
-      const file = await this.#forWriting(open);
+      const file = await this.#forWritingAtOnce(open);
       if (sizeBytes < open.sizeBytes) cut = file;
       else await file.truncate(sizeBytes);
     }
@@ -264,7 +297,7 @@ export class FileContents {
     const content = this.#parts.catalog.inode(open.ino)?.content ?? null;
     if (content === null) return;
     if (content.phase === "writing") {
-      const file = await this.#forWriting(open);
+      const file = await this.#forWritingAtOnce(open);
       return file.truncate(0);
     }
     const { catalog } = this.#parts;
@@ -285,12 +318,44 @@ export class FileContents {
     open.promised = false;
   }
 
-  async #lockedForWriting(open: OpenFile): Promise<ContentFile> {
-    return this.#locks.run(open.ino, () => this.#forWriting(open));
+  #lockedForWriting(open: OpenFile, caller: Caller): Promise<ContentFile> {
+    return this.#withFileForWriting(open, caller, async (file) => file);
   }
 
-  /** Under the lock: makes `open.file` a staging file that may be written. */
-  async #forWriting(open: OpenFile): Promise<ContentFile> {
+  /** Runs `work` under the lock of the inode. Room for a copy is waited for before that: nobody is locked out. */
+  async #withFileForWriting<T>(open: OpenFile, caller: Caller, work: (file: ContentFile) => Promise<T>): Promise<T> {
+    for (;;) {
+      const bytes = this.#copyBytesNeeded(open);
+      using room = bytes === 0 ? undefined : await this.#parts.room.reserve(open.ino, bytes, caller);
+      const done = await this.#locks.run(open.ino, async () => {
+        // An upload may have claimed the content, or another handle made the copy larger, since that was looked at.
+        if (this.#copyBytesNeeded(open) > (room?.bytes ?? 0)) return undefined;
+        return { result: await work(await this.#forWriting(open, room)) };
+      });
+      if (done !== undefined) return done.result;
+    }
+  }
+
+  /** Under the lock, for requests that must not wait. @throws FileSystemError "no-space" when a copy has no room. */
+  async #forWritingAtOnce(open: OpenFile): Promise<ContentFile> {
+    const bytes = this.#copyBytesNeeded(open);
+    using room = bytes === 0 ? undefined : await this.#parts.room.reserve(open.ino, bytes, undefined);
+    return this.#forWriting(open, room);
+  }
+
+  /** What a copy takes of the content that the next write must not change; 0 when it may be written in place. */
+  #copyBytesNeeded(open: OpenFile): number {
+    if (open.isWritable) return 0;
+    const phase = this.#parts.catalog.inode(open.ino)?.content?.phase;
+    return phase === "claimed" || phase === "archived" ? open.sizeBytes : 0;
+  }
+
+  /**
+   * Under the lock: makes `open.file` a staging file that may be written.
+   *
+   * @param room For the copy, where one is needed.
+   */
+  async #forWriting(open: OpenFile, room: RoomReservation | undefined): Promise<ContentFile> {
     if (open.isWritable) return open.file!;
     const { catalog, staging } = this.#parts;
     const content = catalog.inode(open.ino)?.content ?? null;
@@ -300,38 +365,46 @@ export class FileContents {
     } else if (content.phase === "writing") {
       await this.#replaceFile(open, content, open.file ?? (await staging.create(content.id)));
     } else if (content.phase === "sealed") {
-      await this.#unseal(open, content);
+      await this.#unseal(open, content, room);
     } else {
-      await this.#copy(open, content);
+      await this.#copy(open, content, room);
     }
     return open.file!;
   }
 
-  async #unseal(open: OpenFile, content: ContentRecord): Promise<void> {
+  async #unseal(open: OpenFile, content: ContentRecord, room: RoomReservation | undefined): Promise<void> {
     const { catalog, staging } = this.#parts;
     const file = open.file ?? (await staging.open(content.id));
     // Checked again by the catalog's own state: the upload may have claimed it while the file was opened.
     const present = catalog.inode(open.ino)?.content;
     if (present?.phase !== "sealed") {
       if (file !== open.file) await file.close();
-      return this.#copy(open, present!);
+      return this.#copy(open, present!, room);
     }
     await catalog.mutate(() => catalog.updateContent(content.id, { phase: "writing", interrupted: false }));
     await this.#replaceFile(open, { ...content, phase: "writing", interrupted: false }, file);
   }
 
   // The copy becomes the newest version only when its bytes are there: a crash in between leaves the former one.
-  async #copy(open: OpenFile, content: ContentRecord): Promise<void> {
+  async #copy(open: OpenFile, content: ContentRecord, reserved: RoomReservation | undefined): Promise<void> {
     const { catalog } = this.#parts;
+    // Nothing is reserved when an upload claimed the content in the last moment: then there is room, or ENOSPC.
+    using room = reserved ?? (await this.#parts.room.reserve(open.ino, open.sizeBytes, undefined));
     const next = await catalog.mutate(() => catalog.insertContent(open.ino, { newest: false }));
-    const file = await this.#copyBytes(open, content, next.id);
-    await catalog.mutate(() => catalog.updateInode(open.ino, { content: next.id }));
-    await this.#replaceFile(open, next, file);
+    try {
+      const file = await this.#copyBytes(open, content, next.id);
+      room.settle(next.id);
+      await catalog.mutate(() => catalog.updateInode(open.ino, { content: next.id }));
+      await this.#replaceFile(open, next, file);
+    } catch (error) {
+      // Half a copy is of no use to anybody, and takes room; should this fail too, the next start removes it.
+      await catalog.mutate(() => catalog.removeContent(next.id)).catch(() => undefined);
+      throw error;
+    }
   }
 
   async #copyBytes(open: OpenFile, content: ContentRecord, into: ContentId): Promise<ContentFile> {
-    const { catalog, staging, disk } = this.#parts;
-    if (!disk.take(open.sizeBytes)) await disk.reclaim(open.sizeBytes);
+    const { catalog, staging } = this.#parts;
     // An upload may have been confirmed since the record was read.
     const present = catalog.contentsOf(open.ino).find((one) => one.id === content.id) ?? content;
     try {
@@ -455,10 +528,10 @@ export class FileContents {
 
   // `--commit archived`: close() returns when the service has confirmed the bytes.
   async #archive(open: OpenFile, signal: AbortSignal): Promise<void> {
-    const { catalog, schedule, uploads } = this.#parts;
+    const { catalog, room, schedule, uploads } = this.#parts;
     // Who renames it will have it archived under its name.
     if (schedule.isTemporary(open.ino)) return;
-    await this.#locks.run(open.ino, () => this.#seal(open));
+    await room.sealing(this.#locks.run(open.ino, () => this.#seal(open)));
     // Also what another close() of the same file has sealed, and what waits for it or was interrupted.
     const { content = null, nlink = 0 } = catalog.inode(open.ino) ?? {};
     if (nlink === 0 || content?.interrupted || (content?.phase !== "sealed" && content?.phase !== "claimed")) return;

@@ -19,8 +19,9 @@ import { ExtendedAttributes } from "./extended-attributes.js";
 import { FileContents } from "./file-contents.js";
 import type { OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
-import type { CachedContents, LocalDisk, RecallRequests, StagingArea, UploadRequests } from "./ports.js";
+import type { CachedContents, LocalDisk, RecallRequests, StagedBytes, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
+import { StagingRoom } from "./staging-room.js";
 import { type Rescheduled, UploadSchedule } from "./upload-schedule.js";
 import { VaultDirectories } from "./vault-directories.js";
 
@@ -32,6 +33,7 @@ export interface FileSystemParts {
   readonly recalls: RecallRequests;
   readonly service: Pick<CasService, "createVault" | "describeVault" | "deleteVault">;
   readonly disk: LocalDisk;
+  readonly budget: StagedBytes;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly settings: FileSystemSettings;
@@ -65,9 +67,9 @@ export class FileSystem {
   readonly contents: FileContents;
   readonly extendedAttributes: ExtendedAttributes;
   readonly schedule: UploadSchedule;
+  readonly room: StagingRoom;
   readonly #uploads: UploadRequests;
   readonly #catalog: CatalogPort;
-  readonly #disk: LocalDisk;
   readonly #clock: Clock;
   readonly #staging: StagingArea;
   readonly #names: Namespace;
@@ -78,13 +80,14 @@ export class FileSystem {
   constructor(parts: FileSystemParts) {
     const { catalog, clock, settings } = parts;
     this.#catalog = catalog;
-    this.#disk = parts.disk;
     this.#clock = clock;
     this.#staging = parts.staging;
     this.coldOpens = new ColdOpens(parts);
     this.schedule = new UploadSchedule(parts);
     this.#uploads = parts.uploads;
-    this.contents = new FileContents({ ...parts, coldOpens: this.coldOpens, schedule: this.schedule });
+    this.room = new StagingRoom({ ...parts, sealNow: () => catalog.runSoon() });
+    const { coldOpens, schedule, room } = this;
+    this.contents = new FileContents({ ...parts, coldOpens, schedule, room });
     this.#names = new Namespace(catalog, clock, this.schedule);
     this.#vaults = new VaultDirectories({
       catalog,
@@ -230,8 +233,13 @@ export class FileSystem {
     await this.syncDirectory();
   }
 
-  space(): ReturnType<LocalDisk["space"]> & { readonly inodes: number } {
-    return { ...this.#disk.space(), inodes: this.#catalog.counts().inodes };
+  space(): ReturnType<StagingRoom["space"]> & { readonly inodes: number } {
+    return { ...this.room.space(), inodes: this.#catalog.counts().inodes };
+  }
+
+  /** Stops what goes on by itself. */
+  close(): void {
+    this.room.close();
   }
 
   /** Removes what a crash left without a name; before anything is mounted. */

@@ -8,6 +8,7 @@ import type { ArchiveKey, ContentId, JobId } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive } from "../restore/ports.js";
+import type { UploadWatcher } from "../upload/ports.js";
 
 /** An open local file; closed by the last user (`close`). Offsets and lengths in bytes. */
 export interface ContentFile {
@@ -56,6 +57,40 @@ export type LocalContent =
   | { readonly place: "staging"; readonly content: ContentId }
   | { readonly place: "cache"; readonly archive: ArchiveKey };
 
+/** Where bytes of a content are written: from `start` up to, not including, `end`. */
+export interface StagedRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface StagedUsage {
+  readonly usedBytes: number;
+  /** null: no limit but the disk. */
+  readonly limitBytes: number | null;
+}
+
+/** How many bytes are staged, and how many may be. `cache/staging-budget.ts` says how they are counted. */
+export interface StagedBytes {
+  usage(): StagedUsage;
+  /** Whether writing `range` would count for more than what the content has now. */
+  grows(content: ContentId, range: StagedRange): boolean;
+  /** Whether `take` would take it. */
+  fits(content: ContentId, range: StagedRange): boolean;
+  /** Before `range` is written: counts it. @returns false, counting nothing, when it would pass the limit. */
+  take(content: ContentId, range: StagedRange): boolean;
+  /** Whether the content could be written so, were nothing else staged. */
+  couldFit(content: ContentId, range: StagedRange): boolean;
+  /** Looks at the disk for what was counted too high: files with holes. */
+  measure(): void;
+  /** What counted for `from` counts for `to`: room that was taken before the content had a number. */
+  move(from: ContentId, to: ContentId): void;
+  release(content: ContentId): void;
+  /** Whether a content is being removed or becomes a cached copy at this moment. */
+  readonly isLeaving: boolean;
+  /** Called when `bytes` fewer are staged, and when a content has left, even one without any; must not wait. */
+  onFreed(listener: (bytes: number) => void): void;
+}
+
 /** What the file system asks of `upload/`. */
 export interface UploadRequests {
   /** A content was sealed; send it when `dueAt` has come. */
@@ -64,6 +99,13 @@ export interface UploadRequests {
   expedite(content: ContentId): void;
   /** Resolves when the content is archived; rejects when it was dropped. An abort rejects with `signal.reason`. */
   whenArchived(content: ContentId, options: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  /**
+   * Somebody waits for room: until the returned function is called nothing rests that may be uploaded. What has a
+   * temporary name goes only when there is nothing else.
+   */
+  hurry(watcher: UploadWatcher): () => void;
+  /** Contents that are sealed and not archived yet. */
+  readonly size: number;
   /** For `user.casfs.state`: parts sent and parts in all; undefined when nothing is being sent. */
   progress(content: ContentId): { readonly partsSent: number; readonly parts: number } | undefined;
 }
@@ -82,7 +124,7 @@ export interface RecallRequests {
 export interface LocalDisk {
   /** Before staged bytes are written. @returns false when they would fill the disk: `reclaim` them first. */
   take(bytes: number): boolean;
-  /** Makes room at the cost of cached copies. @throws FileSystemError "no-space" when that is not enough. */
-  reclaim(bytes: number): Promise<void>;
+  /** Makes room at the cost of cached copies. @returns false when that is not enough. */
+  reclaim(bytes: number): Promise<boolean>;
   space(): { readonly blockSizeBytes: number; readonly blocks: number; readonly blocksFree: number };
 }

@@ -23,6 +23,8 @@ export interface FileSystemSettings {
   readonly rewriteIntervalMs: Milliseconds;
   /** Whether programs rename or remove a file of this name soon. `path` leads from the vault's directory to the file. */
   readonly isTemporary: (path: readonly string[]) => boolean;
+  /** How long a writer waits for room while no upload makes progress. */
+  readonly stallTimeoutMs: Milliseconds;
   /** How long mkdir and rmdir of a vault wait for the service. */
   readonly vaultTimeoutMs: Milliseconds;
 }

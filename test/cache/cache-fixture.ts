@@ -7,7 +7,8 @@ import { expect } from "vitest";
 import { ContentCache, type ContentCacheOptions } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
-import { StagingDirectory } from "../../src/cache/staging-area.js";
+import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
+import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { byteCount } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ArchiveKey, archiveId, type ContentId, vaultName } from "../../src/domain/ids.js";
@@ -32,6 +33,7 @@ export class CacheFixture implements AsyncDisposable {
   freeBytes = 1e12;
   cache!: ContentCache;
   staging!: StagingDirectory;
+  budget!: StagingBudget;
 
   private constructor(
     readonly layout: CacheLayout,
@@ -48,18 +50,22 @@ export class CacheFixture implements AsyncDisposable {
   /** The next process on the same directory and index; the former one just ended, without closing anything. */
   async reopen(options: Partial<ContentCacheOptions> = {}): Promise<void> {
     const { layout, index, hashPool, clock } = this;
+    const onDisk = (content: ContentId) => allocatedBytes(layout.staged(content));
+    this.budget = new StagingBudget({ limitBytes: null, allocatedBytes: onDisk });
+    const { budget } = this;
     this.cache = await ContentCache.open(
       {
         layout,
         index,
         hashPool,
+        budget,
         clock,
         observer: (event) => this.events.push(event),
         freeBytes: async () => this.freeBytes,
       },
       { ...defaults, ...options },
     );
-    this.staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: this.cache });
+    this.staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: this.cache, budget });
   }
 
   async stage(content: number, bytes: Uint8Array): Promise<void> {

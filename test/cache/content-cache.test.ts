@@ -271,3 +271,15 @@ test("a cached file that somebody removed by hand is forgotten", async () => {
   await expect(fixture.cache.open(key(1))).rejects.toMatchObject({ kind: "not-found" });
   expect(fixture.cache.has(key(1))).toBe(false);
 });
+
+test("for a writer copies are evicted as far as wanted, and none in vain", async () => {
+  await using it = await CacheFixture.create();
+  await it.adopt(1, bytesOf(1, 1000));
+  await it.adopt(2, bytesOf(2, 1000));
+  await it.cache.freeDisk({ needBytes: 2001, wantedBytes: 9000 });
+  expect(it.cache.usage().contents, "not enough for the writer").toBe(2);
+  await it.cache.freeDisk({ needBytes: 500, wantedBytes: 1000 });
+  expect(it.cache.usage().contents).toBe(1);
+  await it.cache.freeDisk({ needBytes: 500, wantedBytes: 9000 });
+  expect(it.cache.usage().contents).toBe(0);
+});

@@ -10,7 +10,7 @@ const quiet: StatusReport = {
   stateDirectory: "/var/lib/casfs",
   service: { endpoint: "http://cas.example", local: false, dataDirectory: null },
   startedAt: "2026-01-01T11:00:00Z",
-  staged: { files: 0, bytes: 0 },
+  staged: { files: 0, bytes: 0, usedBytes: 0, limitBytes: null, room: "roomy" },
   uploads: [],
   recalls: [],
   waiting: [],
@@ -67,6 +67,10 @@ describe("problems stand before everything else", () => {
       "photos: its inventory failed: no permission",
       { vaults: [{ name: "photos", visible: false, inventory: "no permission", inventoryAt: null }] },
     ],
+    [
+      "writers get ENOSPC: staging is full, and no upload makes progress",
+      { staged: { files: 1, bytes: 1, usedBytes: 1, limitBytes: 1, room: "stalled" } },
+    ],
     ["archives could not be deleted in the vault: busy", { deletes: { pending: 1, lastError: "busy" } }],
   ])("%s", (problem, part) => {
     expect(statusLines({ ...quiet, ...part }, now)[1]).toBe(`  ! ${problem}`);
@@ -80,10 +84,20 @@ test("an upload shows how far it is", () => {
 });
 
 test("a recall shows when it is expected, and who waits for it since when", () => {
-  const waiting = { pid: 7, command: "cat old.raw", path: "photos/old.raw", since: "2026-01-01T11:58:00Z" };
+  const since = "2026-01-01T11:58:00Z";
+  const waiting = { pid: 7, command: "cat old.raw", path: "photos/old.raw", since, for: "recall" as const };
   const lines = statusLines({ ...quiet, recalls: [recall], waiting: [waiting] }, now);
   expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving, ready in about 3h30m");
   expect(lines).toContain("  waiting   process 7 (cat old.raw) waits for photos/old.raw since 2m");
+});
+
+test("what staging takes of its limit is shown, and who waits for room", () => {
+  const staged = { files: 2, bytes: 2 ** 34, usedBytes: 2 ** 33, limitBytes: 2 ** 33, room: "waiting" as const };
+  const since = "2026-01-01T11:59:50Z";
+  const waiting = { pid: 8, command: "dd of=a", path: "photos/a", since, for: "room" as const };
+  const lines = statusLines({ ...quiet, staged, waiting: [waiting] }, now);
+  expect(lines).toContain("  staged    2 files, 16GiB waiting to be archived, 8GiB of 8GiB");
+  expect(lines).toContain("  waiting   process 8 (dd of=a) waits for room to write photos/a since 10s");
 });
 
 test("a local service takes as long as it was told to, so nothing is expected of it", () => {

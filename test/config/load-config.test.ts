@@ -39,11 +39,13 @@ describe("what nobody chose", () => {
       partSize: 16_777_216,
       inventoryMaxAge: 86_400_000,
       recallKeep: 172_800_000,
+      stallTimeout: 60_000,
       umask: 0o022,
       readOnly: false,
       driver: "kernel",
     });
     expect(config.maxWait).toBeUndefined();
+    expect(config.stagingSize, "no limit but --keep-free").toBeUndefined();
     expect(config.stateDirectory.startsWith(join(home, ".local/state/casfs/local-casfs-"))).toBe(true);
   });
 
@@ -113,6 +115,8 @@ describe("mistakes", () => {
   test.each([
     ["settle", "2"],
     ["cacheSize", "16M"],
+    ["stagingSize", "512KiB"],
+    ["stallTimeout", "60"],
     ["onCold", "blok"],
     ["partSize", "48MiB"],
     ["multipartThreshold", "5GiB"],

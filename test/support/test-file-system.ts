@@ -13,11 +13,12 @@ import { recoverStaging } from "../../src/app/staging-recovery.js";
 import { ContentCache } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
-import { StagingDirectory } from "../../src/cache/staging-area.js";
+import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
+import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { Catalog } from "../../src/catalog/catalog.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
-import { type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
+import { type ContentId, type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
 import { fileTime, hours, seconds } from "../../src/domain/time.js";
 import type { CasService } from "../../src/protocol/service.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
@@ -34,7 +35,7 @@ import type { Caller } from "../../src/vfs/cold-opens.js";
 import { FileSystem } from "../../src/vfs/filesystem.js";
 import type { OpenIntent } from "../../src/vfs/handle-table.js";
 import type { Place } from "../../src/vfs/namespace.js";
-import type { StagingArea } from "../../src/vfs/ports.js";
+import type { LocalDisk, StagingArea } from "../../src/vfs/ports.js";
 import type { FileSystemSettings } from "../../src/vfs/settings.js";
 import { FakeClock } from "./fake-clock.js";
 import { MemoryCasService } from "./memory-cas-service.js";
@@ -56,12 +57,13 @@ const defaults: FileSystemSettings = {
   settleMs: seconds(2),
   rewriteIntervalMs: seconds(0),
   isTemporary: () => false,
+  stallTimeoutMs: seconds(60),
   vaultTimeoutMs: seconds(10),
 };
 
-const roomyDisk = {
+const roomyDisk: LocalDisk = {
   take: () => true,
-  reclaim: async () => {},
+  reclaim: async () => true,
   space: () => ({ blockSizeBytes: 4096, blocks: 1000, blocksFree: 500 }),
 };
 const treeDefaults = { fileMode: 0o644, directoryMode: 0o755, uid: 0, gid: 0 };
@@ -73,6 +75,9 @@ export interface TestVaultOptions {
   readonly multipartThresholdBytes?: number;
   /** Off unless a test is about it. */
   readonly trash?: boolean;
+  /** `--staging-size`; without it staging has no limit. */
+  readonly stagingBytes?: number;
+  readonly disk?: LocalDisk;
   /** Called after every step of the file system that reaches the disk. */
   readonly onStep?: (step: string) => void;
 }
@@ -82,6 +87,7 @@ interface Life {
   readonly catalog: Catalog;
   readonly cache: ContentCache;
   readonly staging: StagingDirectory;
+  readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly recalls: RestoreManager;
   readonly inventories: InventorySync;
@@ -140,6 +146,10 @@ export class TestVault implements AsyncDisposable {
 
   get staging(): StagingDirectory {
     return this.#life.staging;
+  }
+
+  get budget(): StagingBudget {
+    return this.#life.budget;
   }
 
   get recalls(): RestoreManager {
@@ -223,8 +233,8 @@ export class TestVault implements AsyncDisposable {
     return (await this.fs.create(place, 0o644, intent, by)).handle;
   }
 
-  pwrite(handle: number, offset: number, data: Uint8Array): Promise<void> {
-    return this.fs.contents.write(handle, offset, data);
+  pwrite(handle: number, offset: number, data: Uint8Array, by: Caller = caller): Promise<void> {
+    return this.fs.contents.write(handle, offset, data, by);
   }
 
   async pread(handle: number, offset: number, length: number): Promise<Buffer> {
@@ -370,11 +380,15 @@ export class TestVault implements AsyncDisposable {
     });
     const layout = new CacheLayout(directory);
     const hashPool = this.#hashPool;
+    const budget = new StagingBudget({
+      limitBytes: this.#options.stagingBytes ?? null,
+      allocatedBytes: (content) => allocatedBytes(layout.staged(content)),
+    });
     const cache = await ContentCache.open(
-      { layout, index: catalog.cached, hashPool, clock, observer },
+      { layout, index: catalog.cached, hashPool, budget, clock, observer },
       { maxBytes: 1e9, keepFreeBytes: 0, recallKeepMs: hours(48) },
     );
-    const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache });
+    const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache, budget });
     const { service, kill } = mortal(this.service);
     const uploader = new Uploader(
       { service, journal: catalog.uploads, files: staging, clock, observer },
@@ -384,8 +398,11 @@ export class TestVault implements AsyncDisposable {
         partConcurrency: 2,
       },
     );
+    const settings = { ...defaults, ...this.#options.settings };
+    const isTemporary = (content: ContentId) =>
+      settings.isTemporary(catalog.pathInVault(catalog.contents.find(content)!.ino));
     const uploads = new UploadQueue(
-      { uploader, journal: catalog.uploads, clock, random, observer },
+      { uploader, journal: catalog.uploads, clock, random, observer, isTemporary },
       { concurrency: 8 },
     );
     const deleter = new ArchiveDeleter({ service, journal: catalog.deletes, clock, random, observer });
@@ -412,8 +429,9 @@ export class TestVault implements AsyncDisposable {
       service,
       clock,
       observer,
-      disk: roomyDisk,
-      settings: { ...defaults, ...this.#options.settings },
+      disk: this.#options.disk ?? roomyDisk,
+      budget,
+      settings,
       inventoryState: () => "visible",
       onVaultFound: (name) => void inventories.refresh(name).catch(() => undefined),
     });
@@ -431,13 +449,27 @@ export class TestVault implements AsyncDisposable {
       trashChanged: () => purger.wake(),
     });
     const close = async () => {
+      fs.close();
       const pipelines = [uploads, deleter, abandoned, purger, recalls, inventories];
       await Promise.all(pipelines.map((pipeline) => pipeline.close()));
       await poller.close(new Error("The test is over"));
       await cache.close();
       await catalog.close();
     };
-    this.#lives.push({ directory, catalog, cache, staging, uploads, recalls, inventories, deleter, fs, kill, close });
+    this.#lives.push({
+      directory,
+      catalog,
+      cache,
+      staging,
+      budget,
+      uploads,
+      recalls,
+      inventories,
+      deleter,
+      fs,
+      kill,
+      close,
+    });
     const bootId = this.#bootId;
     await recoverStaging({ catalog, staging, cache, bootId, observer, stagingPath: layout.stagingDirectory });
     await fs.removeOrphans();

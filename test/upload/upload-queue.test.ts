@@ -219,3 +219,110 @@ test("ten thousand settling contents cost one sleeper", async () => {
   await queue.close();
   expect(clock.sleepers).toBe(0);
 });
+
+/** A watcher that counts what it hears. */
+function watcher() {
+  const heard = { progressed: 0, left: 0 };
+  return {
+    heard,
+    progressed: () => {
+      heard.progressed += 1;
+    },
+    left: () => {
+      heard.left += 1;
+    },
+  };
+}
+
+test("while somebody hurries nothing rests; afterwards what is left rests again", async () => {
+  const { base, queue, clock, service, at } = await fixture({ concurrency: 1 });
+  base.seal(1, 1000);
+  base.seal(2, 2000);
+  base.seal(3, 3000);
+  queue.enqueue(contentId(1), at(30_000));
+  queue.enqueue(contentId(2), at(10_000));
+  queue.enqueue(contentId(3), at(20_000));
+  await quiet();
+  expect(service.calls.uploadArchive).toBe(0);
+  const first = queue.whenArchived(contentId(2));
+  const stop = queue.hurry(watcher());
+  await first;
+  stop();
+  await quiet();
+  const before = service.calls.uploadArchive;
+  expect(before).toBeLessThan(3);
+  await clock.advance(30_000);
+  await quiet();
+  expect(queue.size).toBe(0);
+  await queue.close();
+});
+
+test("a hurry takes what would be due first, then what has failed before, and temporary names when alone", async () => {
+  const base = await UploadFixture.create();
+  const { journal, clock, observer, service } = base;
+  const isTemporary = (content: number) => content === 3;
+  const parts = { uploader: base.uploader(), journal, clock, random: () => 0.5, observer, isTemporary };
+  const queue = new UploadQueue(parts, { concurrency: 1 });
+  const sent: number[] = [];
+  service.onCall = (operation, [, archive]) => {
+    if (operation === "uploadArchive") sent.push((archive as { sizeBytes: number }).sizeBytes);
+  };
+  service.fail({ operation: "uploadArchive", error: new ServiceError("denied", "Wrong key"), times: 1 });
+  base.seal(1, 1000);
+  queue.enqueue(contentId(1), clock.now());
+  await quiet();
+  for (const [content, sizeBytes, dueIn] of [
+    [2, 2000, 90_000],
+    [3, 3000, 80_000],
+    [4, 4000, 70_000],
+  ] as const) {
+    base.seal(content, sizeBytes);
+    queue.enqueue(contentId(content), (clock.now() + dueIn) as Instant);
+  }
+  const watching = watcher();
+  queue.hurry(watching);
+  for (let round = 0; round < 10 && queue.size > 0; round++) await quiet();
+  expect(sent).toEqual([1000, 4000, 2000, 1000, 3000]);
+  expect(watching.heard.left).toBe(4);
+  expect(watching.heard.progressed).toBeGreaterThanOrEqual(4);
+  await queue.close();
+});
+
+test("a failing upload is no progress, and is not tried at once again", async () => {
+  const { base, queue, service } = await fixture();
+  base.seal(1, 1000);
+  service.fail({ operation: "uploadArchive", error: unavailable(), times: 5 });
+  const watching = watcher();
+  queue.hurry(watching);
+  queue.start();
+  await quiet();
+  await quiet();
+  expect(service.calls.uploadArchive).toBe(1);
+  expect(watching.heard).toEqual({ progressed: 0, left: 0 });
+  await queue.close();
+});
+
+test("bytes on their way are progress, but not when they are sent again", async () => {
+  const { base, journal, clock } = await fixture();
+  const { observer } = base;
+  const sealed = base.seal(1, 1000);
+  let attempt = 0;
+  const uploader: Pick<ReturnType<typeof base.uploader>, "upload"> = {
+    async upload(_content, { onTaken }) {
+      attempt += 1;
+      for (let taken = 0; taken < sealed.length + 500; taken += 100) onTaken?.(100);
+      throw unavailable();
+    },
+  };
+  const queue = new UploadQueue({ uploader, journal, clock, random: () => 0.5, observer }, { concurrency: 1 });
+  const watching = watcher();
+  queue.hurry(watching);
+  queue.start();
+  for (let round = 0; round < 5; round++) {
+    await quiet();
+    await clock.advance(60_000);
+  }
+  expect(attempt).toBeGreaterThan(2);
+  expect(watching.heard.progressed).toBe(10);
+  await queue.close();
+});

@@ -190,9 +190,9 @@ test("fallocate never cuts what is written at the same time", async () => {
   const handle = await it.open("a", writing);
   await it.pwrite(handle, 0, Buffer.from("1"));
   const bytes = testBytes(MIB);
-  await Promise.all([it.fs.contents.extend(handle, 1000), it.pwrite(handle, 0, bytes)]);
+  await Promise.all([it.fs.contents.extend(handle, { start: 0, end: 1000 }, caller), it.pwrite(handle, 0, bytes)]);
   expect(it.stat("a").sizeBytes).toBe(MIB);
-  await it.fs.contents.extend(handle, MIB + 3);
+  await it.fs.contents.extend(handle, { start: 0, end: MIB + 3 }, caller);
   await it.close(handle);
   expect((await it.read("a")).equals(Buffer.concat([bytes, Buffer.alloc(3)]))).toBe(true);
 });
