@@ -14,9 +14,10 @@ export function addSettings(
 ): Command {
   for (const { name, argument, help, defaultText } of optionsOf(shape)) {
     if (argument === undefined) {
-      command.addOption(new Option(`--${name}`, help));
-      // For a switch that casfs.toml or a variable has turned on.
-      command.addOption(new Option(`--no-${name}`).hideHelp());
+      // The other one is for a switch that casfs.toml or a variable has turned.
+      const isOn = defaultText === "true";
+      command.addOption(new Option(`--${name}`, help).hideHelp(isOn));
+      command.addOption(new Option(`--no-${name}`, `do not ${help}`).hideHelp(!isOn));
     } else {
       const text = defaultText === undefined ? help : `${help} (default: ${defaultText})`;
       command.addOption(new Option(`--${name} <${argument}>`, text));

@@ -26,3 +26,11 @@ test("excepted keys are left out, as a secret key must be", () => {
   const flags = flagsOf("--secret-key", "hush", "--daemon", "--umask", "077");
   expect(flagArguments(flags, { except: ["secretKey", "daemon"] })).toEqual(["--umask=077"]);
 });
+
+test("of a switch the help shows what changes it", () => {
+  const help = addSettings(new Command(), mountShape).helpInformation();
+  expect(help).toContain("--no-trash");
+  expect(help).not.toMatch(/ --trash\b/);
+  expect(help).toContain("--read-only");
+  expect(help).not.toContain("--no-read-only");
+});

@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { WaitingReport } from "../../src/app/control-api.js";
 import { MIB } from "../../src/domain/bytes.js";
 import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
-import { CountingProxy } from "../support/counting-proxy.js";
+import { FaultPlan, faults, on } from "../support/fault-plan.js";
+import { FaultProxy } from "../support/fault-proxy.js";
 import { run, shell, whyNoMount } from "../support/fuse-environment.js";
 
 const reason = whyNoMount();
@@ -17,18 +18,17 @@ const noSpace = "No space left on device";
 describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${reason})` : ""}`, () => {
   let mount: TestMount;
   let server: RunningCasfs;
-  let proxy: CountingProxy;
+  let proxy: FaultProxy;
 
   beforeEach(async () => {
     mount = await TestMount.make();
     server = await startCasfs(["serve", "--listen", "127.0.0.1:0", "--data", mount.data], key);
-    proxy = await CountingProxy.start(Number(new URL(server.line.replace("listening on ", "")).port));
+    proxy = await FaultProxy.start(Number(new URL(server.line.replace("listening on ", "")).port));
     await mountIt();
     await shell('mkdir "$1"', mount.path("v"));
   }, 60_000);
 
   afterEach(async () => {
-    proxy.onRequest = async () => {};
     await mount[Symbol.asyncDispose]();
     await proxy[Symbol.asyncDispose]();
     await server.stop();
@@ -43,10 +43,11 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     const held = new Promise<void>((resolve) => {
       letGo = resolve;
     });
-    proxy.onRequest = async ({ method, path }) => {
-      if (method === "POST" && path.includes("/archives")) await held;
+    proxy.plan = new FaultPlan([on("uploadArchive", { from: 1 }, faults.heldRequest(held))]);
+    return () => {
+      letGo();
+      proxy.plan = new FaultPlan();
     };
-    return letGo;
   }
 
   const write = (name: string, mebibytes: number) =>
@@ -169,7 +170,6 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     await mount.crash();
     await ended;
     letGo();
-    proxy.onRequest = async () => {};
     await mountIt();
     expect((await mount.status()).staged.usedBytes).toBeGreaterThanOrEqual(16 * MIB - 4096);
     expect(await write("after", 8)).toMatchObject({ status: 0 });

@@ -19,6 +19,8 @@ import type { Operation } from "../../src/protocol/routes.js";
 /** Times are real milliseconds. Offsets are bytes of a body; the middle of it by default. */
 export type Fault =
   | { readonly kind: "delay"; readonly before: "request" | "answer"; readonly ms: number }
+  /** Goes on to the server when the test says so. */
+  | { readonly kind: "hold"; readonly until: Promise<void> }
   /** Answered by the proxy; the server never sees the request. */
   | { readonly kind: "answer"; readonly status: number; readonly headers: readonly string[]; readonly body: string }
   /** Bytes that are no HTTP, then the end of the connection; the server never sees the request. */
@@ -172,6 +174,7 @@ function answer(status: number, contentType: string, body: string): Fault {
 export const faults = {
   delayedRequest: (ms: number) => reached("a delayed request", { kind: "delay", before: "request", ms }),
   delayedAnswer: (ms: number) => reached("a delayed answer", { kind: "delay", before: "answer", ms }),
+  heldRequest: (until: Promise<void>) => reached("a held request", { kind: "hold", until }),
   throttled: () => refusal(400, "ThrottlingException"),
   requestTimeout: () => refusal(408, "RequestTimeoutException"),
   serviceFailed: () => refusal(500, "ServiceUnavailableException", "Server"),

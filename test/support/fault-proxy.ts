@@ -212,8 +212,11 @@ class Connection {
   }
 
   async #delay(planned: PlannedFault | undefined, before: "request" | "answer"): Promise<void> {
-    if (planned?.fault.kind !== "delay" || planned.fault.before !== before) return;
-    await sleep(planned.fault.ms);
+    const fault = planned?.fault;
+    if (planned === undefined || fault === undefined) return;
+    if (fault.kind === "hold" && before === "request") await fault.until;
+    else if (fault.kind === "delay" && fault.before === before) await sleep(fault.ms);
+    else return;
     planned.hit();
     if (this.#client.destroyed) throw new Error("The client did not wait");
   }
