@@ -187,8 +187,22 @@ function formatFilter({ createdFrom, createdUntil, limit, marker }: InventoryOrd
   };
 }
 
+/** A listing shows these texts of a thousand jobs at once: none may be of any length. */
+const textBytesMax = 2048;
+
+function shortTextOrNull(fields: JsonFields, name: string): string | null {
+  const text = fields.textOrNull(name);
+  checkShort(name, text);
+  return text;
+}
+
+function checkShort(name: string, text: string | null): void {
+  if (text === null || Buffer.byteLength(text) <= textBytesMax) return;
+  throw invalidParameter(`${name} is longer than ${textBytesMax} bytes`);
+}
+
 function parseCommon(fields: JsonFields): { readonly description: string; readonly callbackUrl: string | null } {
-  const callbackUrl = fields.textOrNull("CallBackUrl");
+  const callbackUrl = shortTextOrNull(fields, "CallBackUrl");
   return {
     description: describedIn(fields, "Description", jobDescriptionBytesMax),
     callbackUrl: callbackUrl === null ? null : checkCallbackUrl(callbackUrl),
@@ -228,9 +242,15 @@ function parsePull(fields: JsonFields) {
     action: "pull-from-cos" as const,
     ...parseObjectName(fields),
     range: rangeText === "" ? null : parseOrderedRange("Range", rangeText),
-    condition: parseObjectCondition(fields.value("Condition")),
+    condition: parseCondition(fields),
     archiveDescription: describedIn(fields, "ArchiveDescription", archiveDescriptionBytesMax),
   };
+}
+
+function parseCondition(fields: JsonFields): ObjectCondition {
+  const condition = parseObjectCondition(fields.value("Condition"));
+  for (const text of Object.values(condition) as (string | null)[]) checkShort("Condition", text);
+  return condition;
 }
 
 const objectBytesMax = 1024;
@@ -265,7 +285,7 @@ function parseInventoryOrder(fields: JsonFields) {
     createdFrom: timeInSeconds(parameters, "StartDate"),
     createdUntil: timeInSeconds(parameters, "EndDate"),
     limit: parseInventoryLimit(parameters.value("Limit")),
-    marker: parameters.textOrNull("Marker"),
+    marker: shortTextOrNull(parameters, "Marker"),
   };
   return { action: "retrieve-inventory" as const, format, filter };
 }

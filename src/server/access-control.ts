@@ -3,7 +3,8 @@
  *
  * The owner of a vault may do everything that neither the vault's lock nor a `deny` of its access policy forbids. Other
  * accounts may do what the policy allows. Policy, notification and lock itself are the owner's alone, and no policy keeps
- * the owner from them: a policy that denies everything can still be taken back.
+ * the owner from them: a policy that denies everything can still be taken back. But a user of the account whom it denies
+ * them cannot lift what it denies.
  *
  * Relies on: the handler that follows does not wait before it looks for the vault. A request is judged when its head has
  * arrived, like its signature; a policy that changes while a body is received is about the next request.
@@ -21,7 +22,7 @@ import type { ArchiveStore } from "./archive-store.js";
 import type { VaultLocks } from "./vault-lock.js";
 import type { VaultRow } from "./vault-table.js";
 
-/** Not to be allowed to anybody, nor denied to the owner, by a policy. */
+/** Not to be allowed to anybody by a policy, nor denied to the owner, that is, to the account's keys without a user. */
 const ownersAlone: ReadonlySet<Operation> = new Set([
   "listVaults",
   "setAccessPolicy",
@@ -58,10 +59,9 @@ export class AccessControl {
   authorize(caller: Account, route: Route, remoteAddress: string | undefined): string {
     const owner = route.account === "-" ? caller.appId : route.account;
     const isOwner = owner === caller.appId;
-    if (ownersAlone.has(route.operation)) {
-      if (!isOwner) throw denied(route);
-      return owner;
-    }
+    const isOwnersAlone = ownersAlone.has(route.operation);
+    if (isOwnersAlone && !isOwner) throw denied(route);
+    if (isOwnersAlone && caller.subUin === undefined) return owner;
     const vault = "vault" in route ? this.#store.vaults.find(owner, route.vault) : undefined;
     if (vault === undefined) {
       if (!isOwner) throw denied(route);
@@ -69,7 +69,7 @@ export class AccessControl {
     }
     const request = this.#request(caller, route, vault, remoteAddress);
     this.#checkPolicy(vault, request, { isOwner, route });
-    this.#checkLock(vault, request);
+    if (!isOwnersAlone) this.#checkLock(vault, request);
     return owner;
   }
 

@@ -100,10 +100,18 @@ function matchesAction(pattern: string, operation: Operation): boolean {
   return matchesGlob(pattern.toLowerCase(), actionNames[operation].toLowerCase());
 }
 
+const bareName = /^[^:/]*$/;
+const resourceName = /^qcs:[^:]*:([^:]*):([^:]*):([^:]*):(.*)$/s;
+
+/** Whether a resource of a statement has one of the forms of section 1; what has another is about nothing. */
+export function isResourcePattern(text: string): boolean {
+  return bareName.test(text) || resourceName.test(text);
+}
+
 /** A name of the vault is also about everything in it (7); a longer name only about what it says. */
 function matchesResource(pattern: string, { vault, resource }: AccessRequest): boolean {
-  if (!/[:/]/.test(pattern)) return matchesGlob(pattern, vault.name);
-  const match = /^qcs:[^:]*:([^:]*):([^:]*):([^:]*):(.*)$/s.exec(pattern);
+  if (bareName.test(pattern)) return matchesGlob(pattern, vault.name);
+  const match = resourceName.exec(pattern);
   if (!match) return false;
   const [, service = "", region = "", account = "", path = ""] = match;
   const within = path.replace(/^vault\//, "vaults/");

@@ -13,8 +13,10 @@ export const archiveHandlers: Handlers<"uploadArchive" | "deleteArchive"> = {
   async uploadArchive(cas, { owner, headers, body }, { vault }) {
     const row = cas.store.vault(owner.appId, vault);
     const upload = parseArchiveUpload(headers, { sizeBytesMax: cas.singleUploadBytesMax });
-    const file = await receiveChecked(cas.store, upload, body);
-    const archive = (await cas.store.storeArchive(row, { file, description: upload.description })) as ArchiveId;
+    const archive = await cas.store.writing(row, async () => {
+      const file = await receiveChecked(cas.store, upload, body);
+      return (await cas.store.storeArchive(row, { file, description: upload.description })) as ArchiveId;
+    });
     return { status: 201, headers: formatArchiveCreated({ ...upload, appId: owner.appId, vault, archive }) };
   },
 

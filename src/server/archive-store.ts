@@ -53,6 +53,8 @@ export class ArchiveStore {
   readonly #clock: Clock;
   readonly #randomBytes: (count: number) => Buffer;
   readonly #treeHashes = new LRUCache<string, TreeHashHex>({ max: treeHashesRemembered });
+  /** How many archives are on their way to each vault. */
+  readonly #arriving = new Map<number, number>();
   readonly #readers = new BodyReaders((fileIds) => this.removeFiles(fileIds));
   #removals: Promise<void> = Promise.resolve();
 
@@ -137,11 +139,23 @@ export class ArchiveStore {
     if (current.vault_key !== vault.vault_key) throw notFound(`Vault not found: ${vault.name}`);
   }
 
+  /** Runs `work`, which receives an archive and stores it: until it ends, the vault is being written to (6.3). */
+  async writing<T>({ vault_key: key }: VaultRow, work: () => Promise<T>): Promise<T> {
+    this.#arriving.set(key, (this.#arriving.get(key) ?? 0) + 1);
+    try {
+      return await work();
+    } finally {
+      const others = (this.#arriving.get(key) ?? 1) - 1;
+      if (others > 0) this.#arriving.set(key, others);
+      else this.#arriving.delete(key);
+    }
+  }
+
   /** Judged on the live state (cas-api section 6.3); takes the vault's jobs with it. */
   deleteVault(vault: VaultRow): void {
     this.releasing(() => {
       const { vault_key: key, archive_count: archives } = this.vault(vault.account, vault.name as VaultName);
-      if (archives > 0 || this.uploads.countOpen(key) > 0) {
+      if (archives > 0 || this.#arriving.has(key) || this.uploads.countOpen(key) > 0) {
         throw new WireError("BadRequest", "vault is not empty, only empty vault can be delete");
       }
       const bodies = this.jobs.ofVault(key).map((job) => {

@@ -38,6 +38,8 @@ export class Background {
   readonly #options: BackgroundOptions;
   readonly #loop: WakeableLoop;
   #dueAtMs = 0;
+  /** When the duties ran last. */
+  #ranAtMs = 0;
 
   constructor(options: BackgroundOptions) {
     this.#options = options;
@@ -61,9 +63,10 @@ export class Background {
     this.#loop.wake();
   }
 
-  /** Does what is due by now, if the loop has not done it yet. */
+  /** Does what is due by now, if the loop has not done it yet; what is due is asked again when the clock was set back. */
   catchUp(): void {
-    if (this.#options.clock.now() < this.#dueAtMs) return;
+    const now = this.#options.clock.now();
+    if (now < this.#dueAtMs && now >= this.#ranAtMs) return;
     this.#runDuties();
     this.#loop.wake();
   }
@@ -80,6 +83,7 @@ export class Background {
   }
 
   #runDuties(): void {
+    this.#ranAtMs = this.#options.clock.now();
     // A duty may itself expect something while it runs.
     this.#dueAtMs = Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;

@@ -59,6 +59,14 @@ export class BrokenRequests {
     else this.#end(socket, answerTo(error, this.#newRequestId()));
   }
 
+  /** The answer to CONNECT, which is defined on no path and for which Node makes no response object (4.3). */
+  refuseTunnel(socket: Socket): void {
+    // Node has let go of the connection and of whatever goes wrong on it.
+    socket.on("error", () => socket.destroy()).resume();
+    const message = "The method CONNECT is not defined on this path";
+    if (socket.writable) this.#end(socket, rawErrorAnswer("BadRequest", message, this.#newRequestId()));
+  }
+
   #end(socket: Socket, answer: string): void {
     socket.once("end", () => socket.destroy());
     socket.setTimeout(lingerMs, () => socket.destroy());

@@ -57,7 +57,8 @@ export class Inventory {
     if (this.#intervalMs === 0) return undefined;
     const now = this.#store.now();
     this.#store.transaction(() => {
-      const due = this.#store.vaults.uncheckedSince(now - this.#intervalMs, vaultsPerTransaction);
+      const before = now - this.#intervalMs;
+      const due = this.#store.vaults.unchecked({ before, now, limit: vaultsPerTransaction });
       for (const vault of due) this.#check(vault, now);
     });
     return (this.#store.vaults.oldestCheck() ?? now) + this.#intervalMs;

@@ -156,10 +156,8 @@ export class JobCopier {
     const stream = Readable.from(this.#objects.read(name, version, part, signal), { objectMode: false });
     try {
       const file = await this.#store.receive({ stream, signal });
-      await file.publish();
-      if (file.digest.sizeBytes === rangeLength(part)) return file;
-      await file.discard();
-      throw new ObjectStoreError("The object store sent another number of bytes than the object has", "transient");
+      await publishWhole(file, rangeLength(part));
+      return file;
     } finally {
       stream.destroy();
     }
@@ -218,6 +216,19 @@ export class JobCopier {
 
   #warn({ job_id: id, action }: JobWithArchive, error: unknown): void {
     this.#options.observer?.({ type: "warning", message: `Job ${id} (${action}) failed: ${describeError(error)}` });
+  }
+}
+
+/** A file that is not what it should be, or that the disk does not take, is removed again: every attempt makes one. */
+async function publishWhole(file: IncomingFile, sizeBytes: number): Promise<void> {
+  try {
+    if (file.digest.sizeBytes !== sizeBytes) {
+      throw new ObjectStoreError("The object store sent another number of bytes than the object has", "transient");
+    }
+    await file.publish();
+  } catch (error) {
+    await file.discard();
+    throw error;
   }
 }
 

@@ -10,8 +10,10 @@ import { formatPlace, parsePlace } from "./page-place.js";
 export const jobHandlers: Handlers<"initiateJob" | "listJobs" | "describeJob" | "getJobOutput"> = {
   async initiateJob(cas, request, { vault }) {
     const { owner } = request;
-    cas.store.vault(owner.appId, vault);
+    const judged = cas.store.vault(owner.appId, vault);
     const order = parseJobRequest(await readJson(request), { copies: cas.orders.takesCopies });
+    // Who may have jobs in one vault may not have them in the next one of that name.
+    cas.store.checkStillThere(judged);
     const job = await cas.orders.initiate(cas.store.vault(owner.appId, vault), owner, order);
     return { status: 202, headers: formatJobCreated(owner.appId, vault, job) };
   },

@@ -32,6 +32,7 @@ export class Metadata {
   /** @throws FileSystemError "busy" when another process serves the directory; UsageError when a newer version wrote it. */
   static async open(dataDirectory: string): Promise<Metadata> {
     const path = join(dataDirectory, "metadata.db");
+    await createPrivately(path);
     const database = new Database(path, { timeout: 0 });
     try {
       takeOver(database, dataDirectory);
@@ -80,6 +81,18 @@ export class Metadata {
       throw error;
     }
   }
+}
+
+/**
+ * Makes a database that only its owner reads, in whatever directory: it has policies and addresses. Its log gets its mode.
+ *
+ * Never: opens one that exists. Closing it again would give up the lock that another connection of this process has.
+ */
+async function createPrivately(path: string): Promise<void> {
+  const handle = await open(path, "wx", 0o600).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
+  await handle?.close();
 }
 
 /** Takes the lock for the life of the connection and tells the next one who holds it. */

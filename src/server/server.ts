@@ -196,6 +196,8 @@ class Service {
     // A client that waits for a 100 gets it when its body is wanted; other expectations are none of this service's.
     server.on("checkContinue", serve);
     server.on("checkExpectation", serve);
+    // Without a listener Node would close the connection without an answer.
+    server.on("connect", (_request, socket) => this.#broken.refuseTunnel(socket as Socket));
     server.on("clientError", (error, socket) => this.#track(this.#broken.onClientError(error, socket as Socket)));
     return server;
   }

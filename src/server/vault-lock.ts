@@ -14,6 +14,7 @@ import { invalidParameter, WireError } from "../protocol/error-wire.js";
 import { accessPolicyBytesMax, lockIdLength, vaultLockLifetimeMs } from "../protocol/limits.js";
 import { parsePolicy } from "../protocol/policy.js";
 import type { VaultLock } from "../protocol/vault-lock-wire.js";
+import { isResourcePattern } from "./access-policy.js";
 import { type ArchiveStore, notFound } from "./archive-store.js";
 import type { VaultLockRow } from "./vault-lock-table.js";
 import type { VaultRow } from "./vault-table.js";
@@ -79,7 +80,10 @@ export class VaultLocks {
   }
 }
 
-/** What becomes permanent has to be understood as a whole: no statement that is not a `deny`, no unknown condition. */
+/**
+ * What becomes permanent has to be understood as a whole: no statement that is not a `deny`, no unknown condition, no
+ * resource that is none.
+ */
 function checkLockPolicy(text: string): void {
   if (Buffer.byteLength(text) > accessPolicyBytesMax) {
     throw invalidParameter(`The policy is longer than ${accessPolicyBytesMax} bytes`);
@@ -88,6 +92,9 @@ function checkLockPolicy(text: string): void {
   if (statements.length === 0) throw invalidParameter("The lock policy has no statement");
   if (statements.some(({ effect }) => effect !== "deny")) {
     throw invalidParameter("A lock policy has only statements with the effect Deny");
+  }
+  if (!statements.flatMap(({ resources }) => resources).every(isResourcePattern)) {
+    throw invalidParameter("A resource of the lock policy is neither a vault's name nor in the form qcs::cas:...");
   }
   for (const condition of statements.flatMap(({ conditions }) => conditions)) {
     if (condition.kind === "unknown") throw invalidParameter(`The condition ${condition.name} is not known`);

@@ -30,7 +30,7 @@ export class VaultTable {
   readonly #list: Statement<[string, string, number], VaultRow>;
   readonly #change: Statement<[number, number, number], number>;
   readonly #takeInventory: Statement<[number, number]>;
-  readonly #unchecked: Statement<[number, number], VaultRow>;
+  readonly #unchecked: Statement<[{ before: number; now: number; limit: number }], VaultRow>;
   readonly #oldestCheck: Statement<[], number | null>;
   readonly #check: Statement<[number, number]>;
   readonly #set: Record<VaultSetting, Statement<[string | null, number]>>;
@@ -53,7 +53,9 @@ export class VaultTable {
          inventory_bytes = size_bytes WHERE vault_key = ?`,
     );
     const checkedAt = "coalesce(inventory_checked_at_ms, created_at_ms)";
-    this.#unchecked = database.prepare(`SELECT * FROM vault WHERE ${checkedAt} <= ? ORDER BY ${checkedAt} LIMIT ?`);
+    this.#unchecked = database.prepare(
+      `SELECT * FROM vault WHERE ${checkedAt} <= @before OR ${checkedAt} > @now ORDER BY ${checkedAt} LIMIT @limit`,
+    );
     this.#oldestCheck = database.prepare<[], number | null>(`SELECT min(${checkedAt}) FROM vault`).pluck();
     this.#check = database.prepare("UPDATE vault SET inventory_checked_at_ms = ? WHERE vault_key = ?");
     this.#set = {
@@ -99,9 +101,9 @@ export class VaultTable {
     this.#takeInventory.run(nowMs, vaultKey);
   }
 
-  /** Vaults at which the periodic inventory has not looked since `checkedMs`. */
-  uncheckedSince(checkedMs: number, limit: number): VaultRow[] {
-    return this.#unchecked.all(checkedMs, limit);
+  /** Vaults at which the periodic inventory has not looked since `before`, or only by a clock that was ahead of `now`. */
+  unchecked(options: { readonly before: number; readonly now: number; readonly limit: number }): VaultRow[] {
+    return this.#unchecked.all(options);
   }
 
   /** When the periodic inventory looked at the vault that has waited longest. */

@@ -230,6 +230,16 @@ describe("4.3 bodies that are not whole", () => {
     expectError(await connection.receive(), 400, "BadRequest");
   });
 
+  test.each(["CONNECT 127.0.0.1:80", "CONNECT /-/vaults"])(
+    "%s, which no path has: 400 in the service's form",
+    async (line) => {
+      using connection = await open();
+      await connection.send(`${line} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      expectError(await connection.receive(), 400, "BadRequest");
+      await connection.closed();
+    },
+  );
+
   test("two Content-Lengths that differ: 400, and nothing is stored", async () => {
     using connection = await open();
     await connection.send(upload(1000).replace("\r\n\r\n", "\r\nContent-Length: 999\r\n\r\n"));

@@ -415,6 +415,13 @@ describe("job orders", () => {
     ["a suffix range", { ...retrieval, RetrievalByteRange: "-5" }, invalid],
     ["a long description", { ...retrieval, Description: "x".repeat(1025) }, invalid],
     ["a callback to a file", { ...retrieval, CallBackUrl: "file:///x" }, invalid],
+    ["a callback of any length", { ...retrieval, CallBackUrl: `http://x/${"x".repeat(2040)}` }, invalid],
+    ["a marker of any length", inventory({ Marker: "x".repeat(2049) }), invalid],
+    [
+      "a condition of any length",
+      { Type: "pull-from-cos", Bucket: "b", Object: "o", Condition: { "If-Match": "x".repeat(2049) } },
+      invalid,
+    ],
     ["an unknown format", { Type: "inventory-retrieval", Format: "XML" }, invalid],
     ["a limit of nothing", inventory({ Limit: "0" }), invalid],
     ["a limit beyond 10000", inventory({ Limit: 10_001 }), invalid],
@@ -656,6 +663,7 @@ describe("job output", () => {
     "an answer with %s is not taken for the bytes that were asked for",
     (_, status, headers) => {
       expect(() => parseOutputHeaders(status, lookup(headers), byteRange(0, 5))).toThrow(WireFormatError);
+      if (status !== 200) expect(() => parseOutputHeaders(status, lookup(headers), undefined)).toThrow(WireFormatError);
     },
   );
 

@@ -273,6 +273,12 @@ describe("cas-api 1, 7 Calls across accounts", () => {
     expect(set.status).toBe(204);
     expect(codeOf(await client.call("GET", "/-/vaults/own-user", as(user)))).toEqual(denied);
     expect((await client.call("GET", "/-/vaults/own-user", as(stranger))).status).toBe(200);
+    for (const method of ["DELETE", "GET", "PUT"]) {
+      const call = method === "PUT" ? as(user, { body }) : as(user);
+      expect(codeOf(await client.call(method, "/-/vaults/own-user/access-policy", call))).toEqual(denied);
+    }
+    expect((await client.call("DELETE", "/-/vaults/own-user/access-policy", as(stranger))).status).toBe(204);
+    expect((await client.call("PUT", "/-/vaults/own-user/access-policy", as(user, { body }))).status).toBe(204);
   });
 
   test("a policy may depend on the address of the connection", async () => {

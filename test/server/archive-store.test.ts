@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -46,6 +46,15 @@ describe("Start", () => {
     // A number that an orphan had is not given again.
     expect((await second.receive(source(testBytes(1)))).fileId).toBe(4);
     await second.close();
+  });
+
+  test("nobody else can read the database or its log, also in a directory that all can read", async () => {
+    await chmod(directory, 0o755);
+    const store = await open();
+    for (const name of ["metadata.db", "metadata.db-wal"]) {
+      expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600);
+    }
+    await store.close();
   });
 
   test("a newer format is refused and left alone", async () => {

@@ -123,6 +123,18 @@ describe("cas-api 12.1 When it is made", () => {
     expect(vault).toMatchObject({ NumberOfArchives: 1, SizeInBytes: 2 });
   });
 
+  test("with an interval and a clock that was ahead and is set right: inventories are taken as if it never had been", async () => {
+    await using ahead = await LocalServer.start({ inventoryIntervalMs: 24 * hour });
+    await ahead.client.createVault("v");
+    await ahead.client.uploaded("v", testBytes(1));
+    await ahead.clock.advance(10 * 24 * hour);
+    expect((await ahead.client.call("GET", "/-/vaults/v")).json().NumberOfArchives).toBe(1);
+    await ahead.clock.advance(-10 * 24 * hour);
+    await ahead.client.uploaded("v", testBytes(2));
+    await ahead.clock.advance(24 * hour);
+    expect((await ahead.client.call("GET", "/-/vaults/v")).json().NumberOfArchives).toBe(2);
+  });
+
   test("with an interval a job returns the last inventory until that is old and the vault has changed", async () => {
     await using daily = await LocalServer.start({ inventoryIntervalMs: 24 * hour });
     await daily.client.createVault("v");

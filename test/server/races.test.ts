@@ -154,16 +154,29 @@ describe("Complete", () => {
 });
 
 describe("a vault that is deleted", () => {
-  test("while an archive is on its way to it: the upload is refused, also when a vault of that name exists again", async () => {
-    const held = [HeldUpload.archive(content), HeldUpload.archive(content)];
+  test("is refused while an archive is on its way to it, and succeeds once none is", async () => {
+    const [kept, brokenOff] = [HeldUpload.archive(content), HeldUpload.archive(content)];
     await underWay(2);
+    const refused = await server.client.call("DELETE", "/-/vaults/v");
+    expect([refused.status, refused.json().code]).toEqual([400, "BadRequest"]);
+    brokenOff.breakOff();
+    await underWay(1);
+    expect((await server.client.call("DELETE", "/-/vaults/v")).status).toBe(400);
+    expect(await kept.finish()).toBe(201);
+    const archive = (await kept.response).headers["x-cas-archive-id"];
+    expect((await server.client.call("DELETE", `/-/vaults/v/archives/${archive}`)).status).toBe(204);
     expect((await server.client.call("DELETE", "/-/vaults/v")).status).toBe(204);
-    expect(await held[0]!.finish()).toBe(404);
-    await server.client.createVault("v");
-    expect(await held[1]!.finish()).toBe(404);
     await underWay(0);
-    const job = await server.client.startedJob("v", { Type: "inventory-retrieval" });
-    expect((await server.client.output("v", job)).json().ArchiveList).toEqual([]);
+  });
+
+  test("and made again while a job is being ordered: the job is not the new vault's", async () => {
+    const body = Buffer.from('{"Type":"inventory-retrieval"}');
+    const held = new HeldUpload("POST", "/-/vaults/v/jobs", body);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect((await server.client.call("DELETE", "/-/vaults/v")).status).toBe(204);
+    await server.client.createVault("v");
+    expect(await held.finish()).toBe(404);
+    expect((await server.client.call("GET", "/-/vaults/v/jobs")).json().JobList).toEqual([]);
   });
 
   test("is refused while it has an upload, aborted or expired ones do not count", async () => {

@@ -148,6 +148,11 @@ describe("cas-api 8.3 The two steps", () => {
       code: "InvalidParameterValueException",
     },
     {
+      what: "a resource that is none",
+      policy: { Statement: [youngerThan(1, { Resource: ["vaults/refused"] })] },
+      code: "InvalidParameterValueException",
+    },
+    {
       what: "more than 20 KiB",
       policy: { id: "x".repeat(20 * 1024), Statement: [youngerThan(1)] },
       code: "InvalidParameterValueException",
