@@ -22,6 +22,8 @@ export interface ServicePlace extends AsyncDisposable {
   readonly credentials: Credentials;
   /** Of a service on this machine, which bills nothing; null for one somewhere else. */
   readonly dataDirectory: string | null;
+  /** For a place that ends with another process: what has taken its place then. */
+  readonly reopen?: () => Promise<ServicePlace>;
 }
 
 /** A server that is just starting has the directory but no address yet. */
@@ -38,7 +40,7 @@ export async function sharedServicePlace(choice: ServiceChoice, observer: Observ
   const { directory } = choice;
   for (let attempt = 1; ; attempt++) {
     const running = await runningPlace(directory);
-    if (running !== undefined) return running;
+    if (running !== undefined) return { ...running, reopen: () => sharedServicePlace(choice, observer) };
     try {
       return await ownServicePlace(choice, observer);
     } catch (error) {

@@ -8,6 +8,7 @@ import type { ServiceChoice } from "../config/config.js";
 import type { Credentials } from "../config/credentials.js";
 import type { Observer } from "../domain/events.js";
 import type { CasService } from "../protocol/service.js";
+import { MovingService } from "./moving-service.js";
 import { ownServicePlace, type ServicePlace } from "./service-place.js";
 import { systemClock } from "./system-clock.js";
 
@@ -42,13 +43,16 @@ export async function openService(
 ): Promise<ServiceStack> {
   const place = await openPlace(config.service, observer);
   const { appId, secretId, secretKey } = place.credentials;
-  const http = httpCasService({
-    endpoint: place.url,
-    appId,
-    credentials: { secretId, secretKey },
-    clock: systemClock,
-    poolSize: connectionsMax,
-  });
+  const moving = new MovingService(place, ({ url }) =>
+    httpCasService({
+      endpoint: url,
+      appId,
+      credentials: { secretId, secretKey },
+      clock: systemClock,
+      poolSize: connectionsMax,
+    }),
+  );
+  const http = moving.service;
   const limits = { transfersMax: 2 * config.parallel, callsMax };
   const throttled = throttledService(http, { limits, clock: systemClock });
   // Retry outside throttle: a call that waits for its next attempt must not hold a slot.
@@ -61,10 +65,7 @@ export async function openService(
     binding: { endpoint: place.identity, appId, region: regionOf(place.identity) },
     credentials: place.credentials,
     secrets: [secretKey],
-    async [Symbol.asyncDispose]() {
-      await http.close();
-      await place[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => moving[Symbol.asyncDispose](),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Observer } from "../domain/events.js";
 import type { VaultName } from "../domain/ids.js";
 import { type Clock, fileTime, hours, type Milliseconds } from "../domain/time.js";
 import { AbortScope } from "../lib/abort-scope.js";
+import { nextMarker } from "../protocol/next-marker.js";
 import type { CallOptions, CasService } from "../protocol/service.js";
 import type { InventorySync } from "../restore/inventory-sync.js";
 
@@ -31,15 +32,16 @@ export class VaultWatch {
   /** Takes the service's vaults into the catalog; those it did not know wait for their inventory. */
   async discover(service: Pick<CasService, "listVaults">, options: CallOptions = {}): Promise<void> {
     const { catalog, clock, onVaultFound } = this.#parts;
-    for (let marker: string | null | undefined; marker !== null; ) {
+    let marker: string | undefined;
+    do {
       const page = await service.listVaults(marker === undefined ? {} : { marker }, options);
       for (const { name, createdAt } of page.items) {
         if (catalog.vault(name) !== undefined) continue;
         await catalog.mutate(() => catalog.insertVault(name, "awaiting-inventory", fileTime(createdAt ?? clock.now())));
         onVaultFound(name);
       }
-      marker = page.marker;
-    }
+      marker = nextMarker(page, marker);
+    } while (marker !== undefined);
   }
 
   /** Starts the inventories that are due, and looks again every hour. Failures are reported, and tried again. */

@@ -13,7 +13,7 @@ import {
   uploadId,
   type VaultName,
 } from "../domain/ids.js";
-import { inventoryLimitMax, pageLimitMax } from "../protocol/limits.js";
+import { archiveDescriptionBytesMax, inventoryLimitMax, pageLimitMax } from "../protocol/limits.js";
 import { CommandLineError } from "./failure.js";
 
 /** `NAME`, or `cas://NAME` as the official command line has it. */
@@ -30,6 +30,14 @@ export const uploadArgument = (text: string): UploadId => understood(() => uploa
 /** For `<ID...>`: commander hands over what it has so far. */
 export function archiveArguments(text: string, previous: readonly ArchiveId[] | undefined): readonly ArchiveId[] {
   return [...(previous ?? []), archiveArgument(text)];
+}
+
+/** Travels in a header, which has no line breaks (cas-api section 9.1). */
+export function descriptionArgument(text: string): string {
+  if (!/\p{Cc}/u.test(text) && Buffer.byteLength(text) <= archiveDescriptionBytesMax) return text;
+  throw new InvalidArgumentError(
+    `A description has at most ${archiveDescriptionBytesMax} bytes and no control characters`,
+  );
 }
 
 export const sizeArgument = (text: string): ByteCount => understood(() => parseSize(text));

@@ -8,14 +8,28 @@ import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { Terminal } from "./terminal.js";
 
-/** Shows `lines`, asks on a terminal, and otherwise wants `--yes`. False: nothing may be done, exit code 3 is set. */
+/**
+ * Shows `lines`, asks on a terminal, and otherwise wants `--yes`. False: nothing may be done, exit code 3 is set.
+ *
+ * @throws `signal.reason` when it is aborted before there is an answer.
+ */
 export async function agreedToCost(
   terminal: Terminal,
-  { lines, yes = false }: { readonly lines: readonly string[]; readonly yes?: boolean | undefined },
+  {
+    lines,
+    yes = false,
+    signal,
+  }: {
+    readonly lines: readonly string[];
+    readonly yes?: boolean | undefined;
+    readonly signal?: AbortSignal | undefined;
+  },
 ): Promise<boolean> {
   for (const line of lines) terminal.tell(`casfs: ${line}`);
   if (yes) return true;
-  if (terminal.isInteractive && (await terminal.confirm("Go on?"))) return true;
+  const isAgreed = terminal.isInteractive && (await terminal.confirm("Go on?", signal));
+  signal?.throwIfAborted();
+  if (isAgreed) return true;
   terminal.tell("casfs: nothing was changed, because it costs money");
   if (!terminal.isInteractive) terminal.tell("hint: Add --yes to agree to the price");
   terminal.exitCode = 3;

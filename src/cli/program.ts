@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { printable } from "../lib/printable.js";
 import { reportFailure } from "./failure.js";
 import type { Terminal } from "./terminal.js";
 
@@ -62,7 +63,9 @@ function version(): string {
 
 /** commander's `error: unknown option '--sate'\n(Did you mean --state?)` in our form. */
 function usageFailure(text: string): string {
-  const [sentence = "", suggestion = ""] = text.trim().split("\n");
-  const hint = /^\((.*)\)$/.exec(suggestion)?.[1] ?? "Run `casfs --help`, or `casfs COMMAND --help`";
+  // What was given may itself have line breaks.
+  const [, whole = "", suggestion] = /^(.*?)(?:\n\((.*)\))?$/s.exec(text.trim()) ?? [];
+  const hint = suggestion ?? "Run `casfs --help`, or `casfs COMMAND --help`";
+  const sentence = printable(whole);
   return `casfs: ${sentence.replace(/^error: /, "").replace(/^./, (letter) => letter.toUpperCase())}\nhint: ${hint}\n`;
 }

@@ -81,8 +81,11 @@ export class Terminal {
     return this.#isOutputGone;
   }
 
-  async confirm(question: string): Promise<boolean> {
+  /** False for anything but a yes, and when `signal` is aborted. */
+  async confirm(question: string, signal?: AbortSignal): Promise<boolean> {
     const lines = createInterface({ input: process.stdin, output: process.stderr });
+    const giveUp = () => lines.close();
+    signal?.addEventListener("abort", giveUp);
     try {
       // Ctrl-D and Ctrl-C end the input without an answer, and leave the cursor behind the question.
       const ended = new Promise<string>((resolve) => lines.once("close", () => resolve("\n")));
@@ -90,6 +93,7 @@ export class Terminal {
       if (answer === "\n") this.tell("");
       return /^y(es)?$/i.test(answer.trim());
     } finally {
+      signal?.removeEventListener("abort", giveUp);
       lines.close();
     }
   }

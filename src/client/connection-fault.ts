@@ -39,11 +39,17 @@ const meanings: Readonly<Record<string, Meaning>> = {
   UND_ERR_CLOSED: neverSent("the client has been closed"),
 };
 
+/** What undici refuses to send, such as a header with a line break; no repetition makes it better. */
+const unsendableCode = "UND_ERR_INVALID_ARG";
+
 /** The ServiceError for a failure of undici or of a socket. */
 export function connectionFault(
   error: unknown,
   { origin, attempt }: { readonly origin: string; readonly attempt: string },
 ): ServiceError {
+  if ((error as NodeJS.ErrnoException | undefined)?.code === unsendableCode) {
+    return new ServiceError("refused", `Cannot ${attempt}: ${describeError(error)}`, { cause: error, effect: "none" });
+  }
   const code = codeOf(error);
   const meaning = (code !== undefined && meanings[code]) || answerLost(describeError(error));
   const reached = meaning.effect === "unknown";

@@ -16,35 +16,40 @@ export type AroundCall = <T>(
 ) => Promise<T>;
 
 export function aroundEachCall(service: CasService, around: AroundCall): CasService {
+  return aroundEachCurrentCall(() => service, around);
+}
+
+/** The same around a service that may be another one at each call. */
+export function aroundEachCurrentCall(current: () => CasService, around: AroundCall): CasService {
   return {
-    createVault: (vault, options) => around("createVault", options, () => service.createVault(vault, options)),
-    describeVault: (vault, options) => around("describeVault", options, () => service.describeVault(vault, options)),
-    deleteVault: (vault, options) => around("deleteVault", options, () => service.deleteVault(vault, options)),
-    listVaults: (page, options) => around("listVaults", options, () => service.listVaults(page, options)),
+    createVault: (vault, options) => around("createVault", options, () => current().createVault(vault, options)),
+    describeVault: (vault, options) => around("describeVault", options, () => current().describeVault(vault, options)),
+    deleteVault: (vault, options) => around("deleteVault", options, () => current().deleteVault(vault, options)),
+    listVaults: (page, options) => around("listVaults", options, () => current().listVaults(page, options)),
     uploadArchive: (vault, archive, options) =>
-      around("uploadArchive", options, () => service.uploadArchive(vault, archive, options)),
+      around("uploadArchive", options, () => current().uploadArchive(vault, archive, options)),
     deleteArchive: (vault, archive, options) =>
-      around("deleteArchive", options, () => service.deleteArchive(vault, archive, options)),
+      around("deleteArchive", options, () => current().deleteArchive(vault, archive, options)),
     initiateMultipartUpload: (vault, upload, options) =>
-      around("initiateMultipartUpload", options, () => service.initiateMultipartUpload(vault, upload, options)),
+      around("initiateMultipartUpload", options, () => current().initiateMultipartUpload(vault, upload, options)),
     uploadPart: (vault, upload, part, options) =>
-      around("uploadPart", options, () => service.uploadPart(vault, upload, part, options)),
+      around("uploadPart", options, () => current().uploadPart(vault, upload, part, options)),
     completeMultipartUpload: (vault, upload, archive, options) =>
       around("completeMultipartUpload", options, () =>
-        service.completeMultipartUpload(vault, upload, archive, options),
+        current().completeMultipartUpload(vault, upload, archive, options),
       ),
     abortMultipartUpload: (vault, upload, options) =>
-      around("abortMultipartUpload", options, () => service.abortMultipartUpload(vault, upload, options)),
+      around("abortMultipartUpload", options, () => current().abortMultipartUpload(vault, upload, options)),
     listParts: (vault, upload, page, options) =>
-      around("listParts", options, () => service.listParts(vault, upload, page, options)),
+      around("listParts", options, () => current().listParts(vault, upload, page, options)),
     listMultipartUploads: (vault, page, options) =>
-      around("listMultipartUploads", options, () => service.listMultipartUploads(vault, page, options)),
+      around("listMultipartUploads", options, () => current().listMultipartUploads(vault, page, options)),
     initiateJob: (vault, request, options) =>
-      around("initiateJob", options, () => service.initiateJob(vault, request, options)),
+      around("initiateJob", options, () => current().initiateJob(vault, request, options)),
     describeJob: (vault, job, options) =>
-      around("describeJob", options, () => service.describeJob(vault, job, options)),
-    listJobs: (vault, filter, options) => around("listJobs", options, () => service.listJobs(vault, filter, options)),
+      around("describeJob", options, () => current().describeJob(vault, job, options)),
+    listJobs: (vault, filter, options) => around("listJobs", options, () => current().listJobs(vault, filter, options)),
     getJobOutput: (vault, job, range, options) =>
-      around("getJobOutput", options, () => service.getJobOutput(vault, job, range, options)),
+      around("getJobOutput", options, () => current().getJobOutput(vault, job, range, options)),
   };
 }

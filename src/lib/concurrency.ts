@@ -6,12 +6,17 @@ import { AbortScope } from "./abort-scope.js";
  * Calls `work` for every item, at most `concurrency` at a time; pulls the next item only when a worker is free.
  *
  * The first failure aborts the signal of its siblings and is thrown once all of them have stopped.
+ *
+ * @throws RangeError unless `concurrency` is at least 1; what `work` throws.
  */
 export async function forEachConcurrently<T>(
   items: Iterable<T> | AsyncIterable<T>,
   options: { readonly concurrency: number; readonly signal?: AbortSignal | undefined },
   work: (item: T, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
+  const { concurrency } = options;
+  // None at a time would leave everything undone, and look as if all of it were done.
+  if (!(concurrency >= 1)) throw new RangeError(`Cannot do ${concurrency} things at a time`);
   using scope = new AbortScope(options.signal);
   const iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   let failure: { readonly reason: unknown } | undefined;
@@ -30,7 +35,7 @@ export async function forEachConcurrently<T>(
       scope.abort(reason);
     });
 
-  await Promise.all(Array.from({ length: options.concurrency }, guarded));
+  await Promise.all(Array.from({ length: concurrency }, guarded));
   if (failure !== undefined) {
     await iterator.return?.();
     throw failure.reason;

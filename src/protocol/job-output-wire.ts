@@ -61,7 +61,8 @@ export function parseOutputHeaders(
   asked: ByteRange | undefined,
 ): { readonly sizeBytes: ByteCount; readonly treeHash: TreeHashHex | null } {
   const sizeBytes = outputLength(headers);
-  if (asked !== undefined) checkOutputRange(status, headers, asked, sizeBytes);
+  if (asked === undefined) checkWholeOutput(status, headers, sizeBytes);
+  else checkOutputRange(status, headers, asked, sizeBytes);
   const treeHash = headers("x-cas-sha256-tree-hash");
   try {
     return { sizeBytes, treeHash: treeHash ? treeHashHex(treeHash) : null };
@@ -74,6 +75,14 @@ function outputLength(headers: HeaderLookup): ByteCount {
   const text = headers("content-length") ?? "";
   if (!/^\d{1,15}$/.test(text)) throw new WireFormatError("Cannot read the output: it has no Content-Length");
   return byteCount(Number(text));
+}
+
+/** A part of it must not pass for the whole. */
+function checkWholeOutput(status: number, headers: HeaderLookup, sizeBytes: ByteCount): void {
+  if (status === 200) return;
+  const contentRange = headers("content-range") ?? "";
+  if (status === 206 && contentRange.trim() === `bytes 0-${sizeBytes - 1}/${sizeBytes}`) return;
+  throw new WireFormatError("Cannot read the output: the service answered a part of it");
 }
 
 function checkOutputRange(status: number, headers: HeaderLookup, asked: ByteRange, sizeBytes: ByteCount): void {

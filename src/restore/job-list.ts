@@ -6,6 +6,7 @@
 
 import type { VaultName } from "../domain/ids.js";
 import { SharedRun } from "../lib/shared-run.js";
+import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, JobDescription } from "../protocol/service.js";
 
 /** All pages, following the markers. */
@@ -19,7 +20,7 @@ export async function listAllJobs(
   do {
     const page = await service.listJobs(vault, { marker }, { signal });
     jobs.push(...page.items);
-    marker = page.marker ?? undefined;
+    marker = nextMarker(page, marker);
   } while (marker !== undefined);
   return jobs;
 }

@@ -10,6 +10,7 @@ import type { JobId, VaultName } from "../domain/ids.js";
 import { type Clock, type Instant, type Milliseconds, minutes, ms } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
+import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, JobDescription } from "../protocol/service.js";
 
 export interface JobPollerParts {
@@ -180,7 +181,7 @@ class VaultLoop {
         unseen.delete(waiter);
         if (job.status !== "in-progress") waiter.answer.resolve(job);
       }
-      marker = page.marker ?? undefined;
+      marker = nextMarker(page, marker);
     } while (marker !== undefined && unseen.size > 0);
     return unseen;
   }

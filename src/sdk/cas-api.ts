@@ -3,6 +3,7 @@
  * cas-api section 17.3).
  */
 
+import { archiveId as toArchiveId, jobId as toJobId, uploadId as toUploadId } from "../domain/ids.js";
 import { WireFormatError } from "../protocol/json-fields.js";
 import { parseContentRange } from "../protocol/multipart-wire.js";
 import type { CallOptions, PageRequest } from "../protocol/service.js";
@@ -272,7 +273,7 @@ export class CasAPI {
     options?: CallOptions,
   ): Promise<CASResponse<InitiatedMultipartUpload>> {
     return fromHeaders(this.client.initiateMultipartUpload(vaultName, upload, options), (header) => ({
-      multipartUploadId: required(header, "x-cas-multipart-upload-id"),
+      multipartUploadId: toUploadId(required(header, "x-cas-multipart-upload-id")),
       location: header("location") ?? "",
     }));
   }
@@ -366,7 +367,7 @@ export class CasAPI {
   /** Every call starts, and bills, a job of its own (11.1). */
   initiateJob(vaultName: string, job: JobParameters, options?: CallOptions): Promise<CASResponse<InitiatedJob>> {
     return fromHeaders(this.client.initiateJob(vaultName, job, options), (header) => ({
-      jobId: required(header, "x-cas-job-id"),
+      jobId: toJobId(required(header, "x-cas-job-id")),
       location: header("location") ?? "",
     }));
   }
@@ -455,7 +456,7 @@ function toResponse<T>({ status, requestId, headers }: RawResponse, data: T): CA
 
 function createdArchive(header: HeaderReader): CreatedArchive {
   return {
-    archiveId: required(header, "x-cas-archive-id"),
+    archiveId: toArchiveId(required(header, "x-cas-archive-id")),
     location: header("location") ?? "",
     ...uploadedPart(header),
   };

@@ -7,6 +7,7 @@ import { AbortScope } from "../lib/abort-scope.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
 import { LeafHasher } from "../protocol/tree-hash.js";
 import type { ByteSpan } from "./byte-span.js";
+import type { JobOutputStream } from "./cas-api.js";
 import { CASClientError, DownloadArchiveError, HashDoesNotMatchError } from "./cas-errors.js";
 import type { DownloadOptions, Job } from "./job.js";
 
@@ -34,7 +35,9 @@ export async function writeOutput(
   { onProgress, signal }: DownloadOptions,
 ): Promise<DownloadedRange> {
   const hasher = new LeafHasher();
-  let end = Math.min(span.end, job.outputSize);
+  const end = Math.min(span.end, job.outputSize);
+  if (span.start >= end) throw new RangeError(`The output of job ${job.id} has no bytes ${span.start}-${span.end - 1}`);
+  const isWhole = span.start === 0 && end === job.outputSize;
   let position = span.start;
   let expected: string | null = null;
   let failures = 0;
@@ -42,15 +45,18 @@ export async function writeOutput(
     const before = position;
     try {
       const output = await job.output({ range: { start: position, end }, block: false, signal });
-      if (position === span.start) expected = output.treeHash;
-      end = output.range?.end ?? end;
+      await refuseOthers(output, { start: position, end });
+      if (position === span.start) expected = output.treeHash ?? (isWhole ? job.retrievalEtag : null);
       for await (const piece of output.body) {
+        if (piece.length > end - position) throw new CASClientError("More bytes came than were asked for");
         hasher.update(piece);
         position += piece.length;
         await write(destination, piece, signal);
         const doneBytes = position - span.start;
         onProgress?.({ doneBytes, inFlightBytes: 0, totalBytes: end - span.start, donePieces: 0, totalPieces: 1 });
       }
+      // Without a Content-Length an answer may end anywhere.
+      if (position < end) throw new CASClientError(`The output of job ${job.id} broke off at ${position}`);
     } catch (cause) {
       if (!(cause instanceof CASClientError) || destination.destroyed || signal?.aborted) throw cause;
       failures = position > before ? 1 : failures + 1;
@@ -58,12 +64,21 @@ export async function writeOutput(
       await clock.sleep(ms(backoffDelayMs(failures, retry, random)), { signal });
     }
   }
-  if (position > end) throw incomplete(position, span.start, end);
   const { sizeBytes, treeHash } = hasher.digest();
   if (expected !== null && expected !== treeHash) {
     throw new HashDoesNotMatchError(`The bytes ${span.start}-${end - 1} of job ${job.id} came with another hash`);
   }
   return { size: sizeBytes, treeHash: expected };
+}
+
+/** Bytes of another place, or fewer, must not pass for those that were asked for. */
+async function refuseOthers({ range, size, discard }: JobOutputStream, asked: ByteSpan): Promise<void> {
+  const length = asked.end - asked.start;
+  // Some services answer without a range when it is all there is.
+  const isAsked = range === null ? asked.start === 0 && size === length : range.start === asked.start;
+  if (isAsked && (range === null || range.end === asked.end) && (size ?? length) === length) return;
+  await discard();
+  throw new CASClientError(`The service answered other bytes than ${asked.start}-${asked.end - 1}`);
 }
 
 function incomplete(position: number, start: number, end: number, cause?: unknown): DownloadArchiveError {

@@ -105,7 +105,7 @@ export class PartFile implements PieceSink, AsyncDisposable {
     await this.#file.truncate(0);
     await this.#file.truncate(this.#options.binding.sizeBytes);
     this.#journal = this.#stack.use(
-      await DownloadJournal.begin(this.#journalPath, this.#options.binding, this.#pieceBytes),
+      await this.#orDiskFull(DownloadJournal.begin(this.#journalPath, this.#options.binding, this.#pieceBytes)),
     );
   }
 
@@ -181,9 +181,10 @@ export class PartFile implements PieceSink, AsyncDisposable {
 /** The file at `path`, locked; by its inode, which every name of it shares. */
 async function openLocked(path: string, stack: AsyncStack): Promise<FileHandle> {
   for (;;) {
-    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o666);
+    // Whoever may write to the directory could have put a link there, to a file that is not theirs to write to.
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o666);
     const handle = { [Symbol.asyncDispose]: () => file.close() };
-    const { dev, ino } = await file.stat({ bigint: true });
+    const { dev, ino, nlink } = await file.stat({ bigint: true });
     const lock = await tryLock(`download-${dev}-${ino}`);
     if (lock === undefined) {
       await file.close();
@@ -191,7 +192,10 @@ async function openLocked(path: string, stack: AsyncStack): Promise<FileHandle> 
     }
     // Between opening and locking, a download that ended may have given it its final name.
     const named = await stat(path, { bigint: true }).catch(() => undefined);
-    if (named?.ino === ino && named.dev === dev) {
+    const isNamed = named?.ino === ino && named.dev === dev;
+    // A download that was killed while it was published: the file has its final name, too, and is finished.
+    if (isNamed && nlink > 1n) await unlink(path);
+    else if (isNamed) {
       stack.use(lock);
       stack.use(handle);
       return file;

@@ -8,6 +8,7 @@
 import type { ByteRange } from "../domain/bytes.js";
 import type { UploadId, VaultName } from "../domain/ids.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
+import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, Sha256Hex, TreeHashHex, UploadDescription } from "../protocol/service.js";
 import { combineTreeHashes } from "../protocol/tree-hash.js";
 import { partCount, partRanges } from "./part-plan.js";
@@ -104,8 +105,8 @@ export async function listPresentParts(
   for (;;) {
     const page = await service.listParts(vault, uploadId, { marker }, { signal });
     for (const { range, treeHash } of page.items) present.add(range, treeHash);
-    if (page.marker === null) return { upload: page.upload, present };
-    marker = page.marker;
+    marker = nextMarker(page, marker);
+    if (marker === undefined) return { upload: page.upload, present };
   }
 }
 

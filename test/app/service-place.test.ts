@@ -1,11 +1,13 @@
 /** Commands on the service of this machine: they join the one that runs on the directory, or run it themselves. */
 
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ServiceFixture } from "../cli/service-fixture.js";
 import { startCasfs } from "../support/casfs-process.js";
+import { eventually } from "../support/fuse-environment.js";
 
 let service: ServiceFixture;
 beforeEach(async () => {
@@ -50,6 +52,26 @@ test("what a killed server has left is recognized", async () => {
   // Also when another process has its number by now.
   await writeFile(addressFile(), JSON.stringify({ url: "http://127.0.0.1:1", pid: process.ppid }));
   expect((await local("vault", "ls")).stdout).toContain("kept");
+});
+
+test("a command goes on when the one that ran the service for it ends before it", async () => {
+  const owner = await serveHere();
+  await local("vault", "create", "photos");
+  const file = await service.file("large", 64 * 1024 * 1024);
+  const small = ["--multipart-threshold", "16MiB", "--parallel", "1"];
+  const command = service.startCommand(["archive", "put", "photos", file, ...small, "--local", service.data], {
+    url: "",
+  });
+  let stdout = "";
+  command.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  const ended = once(command, "exit");
+  const records = join(service.home, ".local/state/casfs/uploads");
+  await eventually(() => existsSync(records), "the upload has begun", 10_000);
+  await owner.stop();
+  expect((await ended)[0]).toBe(0);
+  expect((await local("archive", "ls", "photos")).stdout).toContain(stdout.trim());
 });
 
 test("a server with a key of its own is not guessed at: the command says how to reach it", async () => {

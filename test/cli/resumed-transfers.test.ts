@@ -127,7 +127,7 @@ test("Ctrl-C says what is kept and exits 130", async () => {
     nth: 1,
   });
   let stderr = "";
-  command.stderr.setEncoding("utf8").on("data", (text: string) => {
+  command.stderr?.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
   });
   command.kill("SIGINT");
@@ -136,4 +136,48 @@ test("Ctrl-C says what is kept and exits 130", async () => {
   expect(stderr).toContain(
     "casfs: interrupted\nhint: The upload is kept for 24 hours; the same command goes on with it\n",
   );
+});
+
+test("two commands that retrieve an archive at once order one retrieval", async () => {
+  const wanted = (await service.casfs(["archive", "put", "backup", await service.file("twice", 1000)])).stdout.trim();
+  const commands = ["one", "other"].map((name) =>
+    service.startCommand(["archive", "get", "backup", wanted, service.path(name), "--yes"]),
+  );
+  expect(await Promise.all(commands.map((command) => once(command, "exit")))).toEqual([
+    [0, null],
+    [0, null],
+  ]);
+  const { jobs } = JSON.parse((await service.casfs(["job", "ls", "backup", "--json"])).stdout);
+  expect(jobs.filter((job: { readonly archiveId: string }) => job.archiveId === wanted)).toHaveLength(1);
+});
+
+test("a file that another command is uploading is refused, and not archived twice", async () => {
+  await using proxy = await FaultProxy.start(service.port);
+  const command = ["archive", "put", "backup", await service.file("contended", 33 * MIB), ...small];
+  const running = await heldUp(proxy, command, { operation: "uploadPart", nth: 2 });
+  const second = await service.casfs(command, { url: proxy.url });
+  expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining("another command is uploading it") });
+  await kill(running);
+  expect(await service.casfs(command, { url: proxy.url })).toMatchObject({ status: 0 });
+});
+
+test("Ctrl-C ends an upload of standard input that gives nothing", async () => {
+  const command = service.startCommand(["archive", "put", "backup", "-"], { stdin: "pipe" });
+  let stderr = "";
+  command.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const ended = once(command, "exit");
+  command.stdin?.write("the beginning");
+  await sleep(1500); // until it waits for more
+  command.kill("SIGINT");
+  expect(await ended).toEqual([130, null]);
+  expect(stderr).toContain("Nothing of standard input was archived");
+});
+
+test("when the answer to an upload in one request is lost, the command says that it may be there", async () => {
+  await using proxy = await FaultProxy.start(service.port);
+  proxy.plan = new FaultPlan([on("uploadArchive", { nth: 1 }, faults.lostAnswer())]);
+  const put = await service.casfs(["archive", "put", "backup", await service.file("lost", 1000)], { url: proxy.url });
+  expect(put).toMatchObject({ status: 1, stderr: expect.stringContaining("It may have been archived all the same") });
 });

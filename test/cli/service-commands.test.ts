@@ -1,6 +1,6 @@
 /** `casfs vault|archive|job|upload` against a real service. */
 
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
@@ -140,6 +140,32 @@ describe("archives", () => {
     expect(status).toBe(1);
     expect(stdout).toMatch(/^\S{128}\n$/);
     expect(stderr).toContain(`casfs: 2 files not uploaded, from ${empty} on\n`);
+  });
+
+  test("a retrieval into a place that cannot take it is not ordered", async () => {
+    const archive = await done("archive", "put", "photos", await service.file("nowhere-to", 100));
+    await symlink("nothing", service.path("dangling"));
+    for (const target of [service.path("absent/file"), service.path("dangling"), "/dev/null"]) {
+      const force = target === "/dev/null" ? ["--force"] : [];
+      const { status, stderr } = await service.casfs(["archive", "get", "photos", archive, target, "--yes", ...force]);
+      expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/^casfs: Cannot /) });
+    }
+    const { jobs } = await json("job", "ls", "photos");
+    expect(jobs.filter((job: { readonly archiveId: string }) => job.archiveId === archive)).toEqual([]);
+  });
+
+  test("bytes on standard output are the bytes alone, also with --json", async () => {
+    const archive = await done("archive", "put", "photos", await service.file("bare", 300));
+    const job = await done("job", "start", "photos", archive, "--yes");
+    const fetched = await service.casfs(["job", "fetch", "photos", job, "-", "--wait", "--json"]);
+    expect(fetched.stdout).toBe(testBytes(300).toString());
+  });
+
+  test("a description that no header can hold is a mistake on the command line", async () => {
+    const file = await service.file("described", 10);
+    const { status, stderr } = await service.casfs(["archive", "put", "photos", file, "--description", "a\nb"]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("argument 'a\\x0ab' is invalid. A description has at most 1024 bytes and no control");
   });
 
   test("a retrieval costs: without --yes nothing is ordered, and the exit code is 3", async () => {

@@ -74,9 +74,12 @@ export class ServiceFixture implements AsyncDisposable {
   }
 
   /** Starts a command and gives its process, to be killed. */
-  startCommand(commandArguments: readonly string[], { url = this.url }: { readonly url?: string } = {}) {
+  startCommand(
+    commandArguments: readonly string[],
+    { url = this.url, stdin = "ignore" }: { readonly url?: string; readonly stdin?: "ignore" | "pipe" } = {},
+  ) {
     return spawn(process.execPath, [program, ...commandArguments], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [stdin, "pipe", "pipe"],
       env: { ...process.env, ...this.#environment({ ...key, CASFS_ENDPOINT: url }) },
     });
   }

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync } from "node:fs";
-import { mkdir, open, readFile, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readFile, symlink, writeFile } from "node:fs/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { httpCasService } from "../../src/client/http-cas-service.js";
@@ -367,6 +367,18 @@ describe("a file that is there already", () => {
     await symlink("nowhere", fixture.path("link"));
     await expect(download(fixture, job, { path: fixture.path("link") })).rejects.toMatchObject({ kind: "exists" });
   });
+
+  test("is never replaced when it is no regular file, such as /dev/null, nor when a link leads to one", async () => {
+    await using fixture = await TransferFixture.create();
+    const job = await fixture.retrieval(content);
+    execFileSync("mkfifo", [fixture.path("out")]);
+    await expect(download(fixture, job, { overwrite: true })).rejects.toMatchObject({ kind: "invalid" });
+    await symlink("/dev/null", fixture.path("link"));
+    const toLink = { overwrite: true, path: fixture.path("link") };
+    await expect(download(fixture, job, toLink)).rejects.toMatchObject({ kind: "invalid" });
+    await expect(download(fixture, job, { overwrite: true, path: "" })).rejects.toMatchObject({ kind: "invalid" });
+    expect(fixture.memory.bytesServed).toBe(0);
+  });
 });
 
 test("two downloads to one name do not get into each other's way: the second is refused", async () => {
@@ -458,4 +470,24 @@ test("over HTTP, a download that was killed half-way fetches only what is missin
   expect(await download(fixture, job, {}, service)).toEqual({ sizeBytes: size, treeHash: digestOf(content).treeHash });
   expect(ranges.map((range) => range!.start / MIB).sort()).toEqual([2, 3, 4, 5]);
   expect((await readFile(fixture.path("out"))).equals(content)).toBe(true);
+});
+
+test("a download that was killed while it was published is not written to by the next one to that name", async () => {
+  await using fixture = await TransferFixture.create();
+  const job = await fixture.retrieval(content);
+  // As the crash leaves it: linked to its final name, and moved from there since.
+  await writeFile(fixture.path("finished"), "of an earlier archive");
+  await link(fixture.path("finished"), fixture.path("out.casfs-part"));
+  await download(fixture, job);
+  expect(await readFile(fixture.path("finished"), "utf8")).toBe("of an earlier archive");
+  expect((await readFile(fixture.path("out"))).equals(content)).toBe(true);
+});
+
+test("a link in the place of the unfinished file is not followed", async () => {
+  await using fixture = await TransferFixture.create();
+  const job = await fixture.retrieval(content);
+  await writeFile(fixture.path("other"), "of somebody else");
+  await symlink(fixture.path("other"), fixture.path("out.casfs-part"));
+  await expect(download(fixture, job)).rejects.toMatchObject({ code: "ELOOP" });
+  expect(await readFile(fixture.path("other"), "utf8")).toBe("of somebody else");
 });

@@ -286,6 +286,44 @@ describe("downloadByRange", () => {
     await expect(download).rejects.toBeInstanceOf(HashDoesNotMatchError);
   });
 
+  test("takes no other bytes, no fewer and no more than it asked for, and does not ask for ever", async () => {
+    const content = testBytes(1000);
+    const wrong: Record<string, (response: ServerResponse) => void> = {
+      "a part that looks complete": (response) =>
+        response.writeHead(206, { "content-range": "bytes 0-0/1000", "content-length": 1 }).end("x"),
+      "another place": (response) =>
+        response.writeHead(206, { "content-range": "bytes 1-1000/1001", "content-length": 1000 }).end(content),
+      nothing: (response) => response.writeHead(206, { "content-range": "bytes 0-999/1000" }).end(),
+      "no end": (response) => {
+        response.writeHead(206, { "content-range": "bytes 0-999/1000" });
+        const more = () => void (response.destroyed || response.write(content, more));
+        more();
+      },
+    };
+    for (const [name, answer] of Object.entries(wrong)) {
+      await using scripted = await ScriptedServer.start((request, response) => {
+        if (!request.url?.endsWith("/output")) return sendJob(response, retrievalOf(content));
+        answer(response);
+      });
+      const job = await scriptedJob(scripted);
+      const download = job.downloadByRange({ start: 0, end: 1000 }, new PassThrough().resume());
+      await expect(download, name).rejects.toBeInstanceOf(DownloadArchiveError);
+      expect(scripted.requests.length, name).toBeLessThan(9);
+    }
+  });
+
+  test("compares the whole with the hash of the job when its answer has none", async () => {
+    const content = testBytes(1000);
+    await using scripted = await ScriptedServer.start((request, response) => {
+      const SHA256TreeHash = digestOf(content).treeHash;
+      if (!request.url?.endsWith("/output")) return sendJob(response, { ...retrievalOf(content), SHA256TreeHash });
+      sendOutput(response, Buffer.alloc(1000), {});
+    });
+    const job = await scriptedJob(scripted);
+    const download = job.downloadByRange({ start: 0, end: 1000 }, new PassThrough().resume());
+    await expect(download).rejects.toBeInstanceOf(HashDoesNotMatchError);
+  });
+
   test("fails as its stream fails", async () => {
     await using sdk = await SdkServer.start();
     const job = await retrieved(sdk, testBytes(3 * MIB));

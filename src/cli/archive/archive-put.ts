@@ -5,7 +5,9 @@ import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { systemClock } from "../../app/system-clock.js";
 import { HashPool } from "../../cache/hash-pool.js";
+import { FileSystemError, ServiceError } from "../../domain/errors.js";
 import type { UploadId, VaultName } from "../../domain/ids.js";
+import { printable } from "../../lib/printable.js";
 import { type FileUploadOptions, type UploadedArchive, uploadFile } from "../../sdk/file-upload.js";
 import { uploadStream } from "../../sdk/stream-upload.js";
 import { UploadForgottenError } from "../../sdk/transfer-errors.js";
@@ -46,13 +48,17 @@ export async function put(
     const done: PutArchive[] = [];
     try {
       for (const file of files) {
+        session.onInterrupt = undefined;
         const upload = new FileUpload(session, hasher, { vault, file, flags });
         done.push(await (file === "-" ? upload.fromInput() : upload.fromFile()));
         if (!flags.json) terminal.print(done.at(-1)!.archiveId);
       }
     } catch (error) {
       const left = files.length - done.length;
-      if (left > 1) terminal.tell(`casfs: ${counted(left, "file")} not uploaded, from ${files[done.length]} on`);
+      const next = printable(files[done.length] ?? "");
+      if (files.length > 1) terminal.tell(`casfs: ${counted(left, "file")} not uploaded, from ${next} on`);
+      if (done.length > 0)
+        session.onInterrupt = `${session.onInterrupt ?? "Go on"}, without the files that are archived`;
       throw error;
     } finally {
       if (flags.json && done.length > 0) terminal.print(jsonOutput({ vaultName: vault, archives: done }));
@@ -89,14 +95,24 @@ class FileUpload {
   async fromInput(): Promise<PutArchive> {
     const description = this.#flags.description ?? "";
     this.#session.onInterrupt = "Nothing of standard input was archived";
-    const archive = await uploadStream({ service: this.#session.service }, process.stdin, this.#options(description));
-    return toPut(archive, { path: "-", description });
+    const { service } = this.#session;
+    try {
+      const archive = await uploadStream({ service }, process.stdin, this.#options(description));
+      return toPut(archive, { path: "-", description });
+    } finally {
+      process.stdin.destroy(); // A read that waits for input would keep the process after Ctrl-C.
+    }
   }
 
   async fromFile(): Promise<PutArchive> {
     const path = await ofInputFile(this.#file, realpath(this.#file));
     const description = this.#flags.description ?? describeFile(basename(this.#file));
     const record = await this.#recordOf(path, description);
+    await using lock = await record.lock();
+    if (lock === undefined) {
+      const why = "another command is uploading it to this vault";
+      throw new FileSystemError("busy", `Cannot upload ${this.#file}: ${why}`);
+    }
     const recorded = await record.read();
     const given = this.#flags.uploadId;
     const resumed = given === undefined || given === recorded?.uploadId ? recorded : { uploadId: given };
@@ -131,6 +147,9 @@ class FileUpload {
     try {
       return await uploadFile({ service: this.#session.service, hasher: this.#hasher }, path, options);
     } catch (error) {
+      if (uploadId === undefined && error instanceof ServiceError && error.effect === "unknown") {
+        throw mayBeArchived(error, this.#vault);
+      }
       if (!(error instanceof UploadForgottenError) || resumed === undefined || this.#flags.uploadId) throw error;
       terminal.tell("casfs: the service does not know that upload any more; beginning anew");
       await record.remove();
@@ -172,6 +191,12 @@ class FileUpload {
       modifiedAt: String(mtimeNs),
     });
   }
+}
+
+/** The answer was lost: the same command again could make, and bill, a second archive of the same bytes. */
+function mayBeArchived({ fault, message, code, requestId, cause }: ServiceError, vault: VaultName): ServiceError {
+  const hint = `It may have been archived all the same: see \`casfs archive ls ${vault} --fresh\` before you repeat it`;
+  return new ServiceError(fault, message, { code, requestId, cause, hint, effect: "unknown" });
 }
 
 const resumable = "The upload is kept for 24 hours; the same command goes on with it";

@@ -24,7 +24,7 @@ export async function remove(
     const { api, isFree, signal } = session;
     if (!isFree) {
       const lines = await warnings(session, vault, archives);
-      if (!(await agreedToCost(terminal, { lines, yes: flags.yes }))) return;
+      if (!(await agreedToCost(terminal, { lines, yes: flags.yes, signal }))) return;
     }
     for (const archive of archives) {
       await attempting(`delete the archive ${archive}`, api.deleteArchive(vault, archive, { signal }));

@@ -14,6 +14,7 @@ import { hours, type Milliseconds } from "../../domain/time.js";
 import { removeIfPresent, writeFileDurably } from "../../lib/durable-file.js";
 import type { TreeHashHex } from "../../protocol/service.js";
 import { treeHashHex } from "../../protocol/tree-hash.js";
+import { lockOf } from "../taken-turn.js";
 
 /** What makes two uploads the same: service, vault, file and what is in it by its size and time, description. */
 export type UploadKey = Readonly<Record<"service" | "account" | "vault" | "path" | "description", string>> & {
@@ -47,6 +48,11 @@ export class UploadRecord {
     const entries = Object.entries(key).sort(([one], [other]) => (one < other ? -1 : 1));
     const digest = createHash("sha256").update(JSON.stringify(entries)).digest("hex").slice(0, 32);
     this.#path = join(directory, `${digest}.json`);
+  }
+
+  /** For as long as the upload runs; undefined while another process has it: two of them would make two archives. */
+  lock(): Promise<AsyncDisposable | undefined> {
+    return lockOf(["upload", this.#path]);
   }
 
   /** Undefined when there is none, or it cannot be read: the upload then begins anew. */

@@ -1,7 +1,14 @@
 /** `casfs archive`: the archives of a vault. Grammar only; the work is loaded when it is asked for. */
 
 import type { Command } from "commander";
-import { archiveArgument, archiveArguments, sizeArgument, uploadArgument, vaultArgument } from "../arguments.js";
+import {
+  archiveArgument,
+  archiveArguments,
+  descriptionArgument,
+  sizeArgument,
+  uploadArgument,
+  vaultArgument,
+} from "../arguments.js";
 import { addServiceOptions, addTransferSettings, type ServiceCommand, serviceGroup } from "../service-command.js";
 import type { Terminal } from "../terminal.js";
 
@@ -36,7 +43,7 @@ function addPut(group: ServiceCommand, terminal: Terminal): void {
     .description("upload files; prints the archive ids. An interrupted upload goes on when the command is repeated")
     .argument("<VAULT>", "its name", vaultArgument)
     .argument("<FILE...>", "one archive each; - is standard input")
-    .option("--description <TEXT>", "kept with the archive (default: the name of the file)")
+    .option("--description <TEXT>", "kept with the archive (default: the name of the file)", descriptionArgument)
     .option("--upload-id <ID>", "go on with this upload, for one FILE", uploadArgument);
   addTransferSettings(put, "multipartThreshold", "partSize", "parallel");
   addServiceOptions(put).action(async (vault, files, flags) => (await uploads()).put(vault, files, flags, terminal));

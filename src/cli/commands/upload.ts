@@ -1,7 +1,7 @@
 /** `casfs upload`: unfinished multipart uploads, and their single steps. Grammar only; the work is loaded when asked for. */
 
 import type { Command } from "commander";
-import { pageLimitArgument, sizeArgument, uploadArgument, vaultArgument } from "../arguments.js";
+import { descriptionArgument, pageLimitArgument, sizeArgument, uploadArgument, vaultArgument } from "../arguments.js";
 import { addServiceOptions, type ServiceCommand, serviceGroup } from "../service-command.js";
 import type { Terminal } from "../terminal.js";
 
@@ -32,7 +32,7 @@ function addLists(group: ServiceCommand, terminal: Terminal): void {
 function addInit(group: ServiceCommand, terminal: Terminal): void {
   const init = inVault(group, "init", "begin an upload; prints its id")
     .requiredOption("--part-size <SIZE>", "of all parts but the last: 1MiB times a power of two", sizeArgument)
-    .option("--description <TEXT>", "kept with the archive");
+    .option("--description <TEXT>", "kept with the archive", descriptionArgument);
   addServiceOptions(init).action(async (vault, flags) => (await steps()).init(vault, flags, terminal));
 }
 

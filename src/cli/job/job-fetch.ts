@@ -1,15 +1,15 @@
 /** The work of `casfs job fetch`. */
 
-import type { ByteRange } from "../../domain/bytes.js";
 import { FileSystemError } from "../../domain/errors.js";
 import type { JobId, VaultName } from "../../domain/ids.js";
+import { printable } from "../../lib/printable.js";
 import type { JobDescription } from "../../protocol/service.js";
 import { chosenSpan, type RangeOptions, spanWithin } from "../arguments.js";
 import { jsonOutput } from "../output.js";
 import { type ServiceSession, withService } from "../service-session.js";
 import type { Terminal } from "../terminal.js";
 import { endedJob } from "./job-wait.js";
-import { downloadTo } from "./output-download.js";
+import { downloadTo, wholeOutput } from "./output-download.js";
 
 interface FetchFlags extends RangeOptions {
   readonly json?: boolean;
@@ -27,13 +27,16 @@ export async function fetchOutput(place: FetchPlace, flags: FetchFlags, terminal
   const span = chosenSpan(flags);
   await withService(flags, terminal, async (session) => {
     const job = await readyJob(session, place, flags);
-    const range = span && spanWithin(span, outputBytes(job));
-    const done = await downloadTo(session, { ...place, range, overwrite: flags.force ?? false });
-    if (flags.json) {
-      terminal.print(jsonOutput({ jobId: place.job, ...done, nextMarker: nextMarkerOf(job) }));
-    } else if (nextMarkerOf(job) !== null) {
+    const whole = wholeOutput(job);
+    const range = span && spanWithin(span, whole.sizeBytes);
+    const nextMarker = nextMarkerOf(job);
+    const done = await downloadTo(session, { ...place, range, whole, overwrite: flags.force ?? false });
+    // On standard output are the bytes already; a document behind them would become a part of them.
+    if (flags.json && place.file !== "-") {
+      terminal.print(jsonOutput({ jobId: place.job, ...done, nextMarker }));
+    } else if (nextMarker !== null) {
       terminal.tell(
-        `casfs: the vault has more archives: \`casfs job start ${place.vault} --marker ${nextMarkerOf(job)}\``,
+        `casfs: the vault has more archives: \`casfs job start ${place.vault} --marker ${printable(nextMarker)}\``,
       );
     }
   });
@@ -48,12 +51,6 @@ async function readyJob(session: ServiceSession, { vault, job }: FetchPlace, { w
   const why = isFailed ? `it has failed: ${described.statusMessage}` : "it is still in progress";
   const hint = isFailed ? {} : { hint: "Try again later, or add --wait" };
   throw new FileSystemError("not-ready", `Cannot fetch the output of the job ${job}: ${why}`, hint);
-}
-
-function outputBytes(job: JobDescription): number {
-  if (job.action === "retrieve-inventory") return job.inventorySizeBytes;
-  if (job.action === "retrieve-archive") return (job.range satisfies ByteRange).end - job.range.start;
-  throw new FileSystemError("invalid", `Cannot fetch the output of the job ${job.id}: it has none`);
 }
 
 const nextMarkerOf = (job: JobDescription) => (job.action === "retrieve-inventory" ? job.nextMarker : null);

@@ -1,6 +1,7 @@
 /** The work of `casfs job ls|describe`. */
 
 import type { JobId, VaultName } from "../../domain/ids.js";
+import { printable } from "../../lib/printable.js";
 import type { JobProperties, JobStatusCode } from "../../sdk/index.js";
 import { jsonOutput, sizeText } from "../output.js";
 import { attempting, attemptingEach, type ServiceSession, withService } from "../service-session.js";
@@ -28,7 +29,7 @@ export async function list(vault: VaultName, flags: ListFlags, terminal: Termina
     if (flags.json) return terminal.print(jsonOutput({ jobs, marker }));
     if (jobs.length === 0) terminal.tell(`no jobs in the vault ${vault}`);
     else for (const line of jobTable(jobs, flags)) terminal.print(line);
-    if (marker !== null) terminal.tell(`more jobs follow: --marker ${marker}`);
+    if (marker !== null) terminal.tell(`more jobs follow: --marker ${printable(marker)}`);
   });
 }
 

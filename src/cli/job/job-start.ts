@@ -124,5 +124,5 @@ async function agreed(
   const span = chosenSpan(flags);
   const end = span?.end ?? known?.sizeBytes;
   const size = end === undefined ? null : byteCount(Math.max(0, end - (span?.start ?? 0)));
-  return agreedToCost(terminal, { lines: [retrievalLine(size, tier)], yes: flags.yes });
+  return agreedToCost(terminal, { lines: [retrievalLine(size, tier)], yes: flags.yes, signal });
 }

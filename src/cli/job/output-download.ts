@@ -4,9 +4,10 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { systemClock } from "../../app/system-clock.js";
 import { HashPool } from "../../cache/hash-pool.js";
-import type { ByteRange } from "../../domain/bytes.js";
-import { CorruptError } from "../../domain/errors.js";
+import { type ByteRange, rangeLength } from "../../domain/bytes.js";
+import { CorruptError, FileSystemError } from "../../domain/errors.js";
 import type { JobId, VaultName } from "../../domain/ids.js";
+import type { JobDescription } from "../../protocol/service.js";
 import { LeafHasher } from "../../protocol/tree-hash.js";
 import { downloadJobOutput } from "../../sdk/file-download.js";
 import { TransferProgress } from "../progress.js";
@@ -18,6 +19,8 @@ export interface OutputDownload {
   /** `-` is standard output. */
   readonly file: string;
   readonly range?: ByteRange | undefined;
+  /** What the service says of the whole output; for standard output, where the answer alone would be trusted. */
+  readonly whole: { readonly sizeBytes: number; readonly treeHash: string | null };
   readonly overwrite: boolean;
 }
 
@@ -26,6 +29,13 @@ export interface DownloadResult {
   readonly sizeInBytes: number;
   /** Verified; null where the service gives none. */
   readonly treeHash: string | null;
+}
+
+/** What a finished job has to offer. @throws FileSystemError for a job without output. */
+export function wholeOutput(job: JobDescription): OutputDownload["whole"] {
+  if (job.action === "retrieve-inventory") return { sizeBytes: job.inventorySizeBytes, treeHash: null };
+  if (job.action === "retrieve-archive") return { sizeBytes: rangeLength(job.range), treeHash: job.rangeTreeHash };
+  throw new FileSystemError("invalid", `Cannot fetch the output of the job ${job.id}: it has none`);
 }
 
 /** @throws CasfsError; what was downloaded and verified stays for the next call. */
@@ -54,7 +64,7 @@ export async function downloadTo(session: ServiceSession, download: OutputDownlo
 }
 
 /** What has been printed cannot be taken back, so damage is told at the end. */
-async function downloadToOutput(session: ServiceSession, { vault, job, range }: OutputDownload) {
+async function downloadToOutput(session: ServiceSession, { vault, job, range, whole }: OutputDownload) {
   const { service, signal, terminal } = session;
   const output = await service.getJobOutput(vault, job, range, { signal });
   const hasher = new LeafHasher();
@@ -64,8 +74,10 @@ async function downloadToOutput(session: ServiceSession, { vault, job, range }: 
     await terminal.write(piece);
   }
   const { treeHash, sizeBytes } = hasher.digest();
-  if (sizeBytes !== output.sizeBytes || (output.treeHash !== null && treeHash !== output.treeHash)) {
+  const expected = output.treeHash ?? (range === undefined ? whole.treeHash : null);
+  const expectedBytes = range === undefined ? whole.sizeBytes : rangeLength(range);
+  if (sizeBytes !== expectedBytes || (expected !== null && treeHash !== expected)) {
     throw new CorruptError(`Cannot vouch for the output of the job ${job}: other bytes came than the service has`);
   }
-  return { path: "-", sizeInBytes: sizeBytes, treeHash: output.treeHash };
+  return { path: "-", sizeInBytes: sizeBytes, treeHash: expected };
 }

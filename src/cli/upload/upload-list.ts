@@ -1,6 +1,8 @@
 /** The work of `casfs upload ls|parts`. */
 
 import type { UploadId, VaultName } from "../../domain/ids.js";
+import { printable } from "../../lib/printable.js";
+import { nextMarker } from "../../protocol/next-marker.js";
 import type { MultipartUploadProperties, PartProperties } from "../../sdk/index.js";
 import { jsonOutput, sizeText } from "../output.js";
 import { attempting, attemptingEach, type ServiceSession, withService } from "../service-session.js";
@@ -25,7 +27,7 @@ export async function listUploads(vault: VaultName, flags: PageFlags, terminal: 
     if (flags.json) return terminal.print(jsonOutput({ uploads: uploads.map(toJson), marker }));
     if (uploads.length === 0) terminal.tell(`no unfinished uploads in the vault ${vault}`);
     else for (const line of uploadTable(uploads, flags)) terminal.print(line);
-    if (marker !== null) terminal.tell(`more uploads follow: --marker ${marker}`);
+    if (marker !== null) terminal.tell(`more uploads follow: --marker ${printable(marker)}`);
   });
 }
 
@@ -35,7 +37,7 @@ export async function listParts(place: UploadPlace, flags: PageFlags, terminal: 
     if (flags.json) return terminal.print(jsonOutput({ ...toJson(upload), parts, marker }));
     for (const line of fieldLines(uploadFields(upload, parts))) terminal.print(line);
     if (parts.length > 0) for (const line of partTable(parts, flags)) terminal.print(line);
-    if (marker !== null) terminal.tell(`more parts follow: --marker ${marker}`);
+    if (marker !== null) terminal.tell(`more parts follow: --marker ${printable(marker)}`);
   });
 }
 
@@ -63,8 +65,9 @@ async function partsOf(
     const call = api.listParts(vault, id, { limit, marker: next }, { signal });
     const { data } = await attempting(`list the parts of the upload ${id}`, call);
     parts.push(...data.parts);
-    if (isOnePage || data.marker === null) return { upload: data, parts, marker: data.marker };
-    next = data.marker;
+    if (isOnePage) return { upload: data, parts, marker: data.marker };
+    next = nextMarker(data, next);
+    if (next === undefined) return { upload: data, parts, marker: null };
   }
 }
 

@@ -1,6 +1,7 @@
 /** The work of `casfs vault ls|create|describe|rm`. */
 
 import type { VaultName } from "../../domain/ids.js";
+import { printable } from "../../lib/printable.js";
 import type { VaultProperties } from "../../sdk/index.js";
 import { jsonOutput, sizeText } from "../output.js";
 import { attempting, attemptingEach, type ServiceSession, withHint, withService } from "../service-session.js";
@@ -23,7 +24,7 @@ export async function list(flags: ListFlags, terminal: Terminal): Promise<void> 
     if (flags.json) return terminal.print(jsonOutput({ vaults, marker }));
     if (vaults.length === 0) terminal.tell("no vaults; `casfs vault create NAME` makes one");
     else for (const line of vaultTable(vaults, flags)) terminal.print(line);
-    if (marker !== null) terminal.tell(`more vaults follow: --marker ${marker}`);
+    if (marker !== null) terminal.tell(`more vaults follow: --marker ${printable(marker)}`);
   });
 }
 
