@@ -4,6 +4,7 @@ import type { MountConfig } from "../config/config.js";
 import { CancelledError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId } from "../domain/ids.js";
+import { hours, ms } from "../domain/time.js";
 import type { AsyncStack } from "../lib/async-stack.js";
 import type { CasService } from "../protocol/service.js";
 import { InventorySync } from "../restore/inventory-sync.js";
@@ -54,7 +55,7 @@ export function createPipelines(
   };
   const uploads = new UploadQueue(
     { ...base, uploader, journal: catalog.uploads, isTemporary },
-    { concurrency: uploadConcurrency },
+    { concurrency: uploadConcurrency, restMsMax: ms(Math.max(hours(24), config.settle, config.rewriteInterval)) },
   );
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });

@@ -265,13 +265,20 @@ export class Catalog implements CatalogPort {
 
   forsakeArchives(ino: InodeNumber, successor: ContentId | null, place: EntryPlace): void {
     const isTrash = this.trashTable.isFile(ino);
-    if (this.trashTable.isDirectory(ino)) this.vaultTable.forgetTrash(ino);
+    // Who empties the trash before the upload of what replaced a file still has one archive of it.
+    const waitsFor = isTrash ? this.trashTable.waitsFor(ino) : successor;
+    const isTrashDirectory = this.trashTable.isDirectory(ino);
+    if (isTrashDirectory) this.vaultTable.forgetTrash(ino);
+    if (isTrash || isTrashDirectory) this.#trash.lostName();
     this.trashTable.remove(ino);
     for (const content of this.contents.ofInode(ino)) {
+      // While a handle keeps the inode, what it replaced itself waits for the successor: a crash must not forget that.
+      const next = this.#stillWaitedFor(successor);
+      if (next !== null) this.#passOn(content.id, next);
       const archive = content.archive === null ? undefined : this.contents.archive(content.archive);
       if (archive === undefined || this.contents.referencesTo(archive.key) > 1) continue;
       if (this.#keepsTrash && !isTrash) this.#keepInTrash(content, place, successor);
-      else this.#bury(archive.vault, archive.id, successor);
+      else this.#bury(archive.vault, archive.id, waitsFor);
     }
   }
 

@@ -26,6 +26,7 @@ export class TrashTable {
   readonly #removeDirectory: BetterSqlite3.Statement<[number]>;
   readonly #due: BetterSqlite3.Statement<[number, number], number>;
   readonly #next: BetterSqlite3.Statement<[], number | null>;
+  readonly #waitsFor: BetterSqlite3.Statement<[number], number | null>;
   readonly #setWaitsFor: BetterSqlite3.Statement<[number | null, number]>;
   readonly #replacedBy: BetterSqlite3.Statement<[number], number>;
   readonly #below: BetterSqlite3.Statement<[number], number>;
@@ -45,6 +46,7 @@ export class TrashTable {
       )
       .pluck();
     this.#next = sql.prepare<[], number | null>("SELECT min(purge_at_ms) FROM trash WHERE waits_for IS NULL").pluck();
+    this.#waitsFor = sql.prepare<[number], number | null>("SELECT waits_for FROM trash WHERE ino = ?").pluck();
     this.#setWaitsFor = sql.prepare("UPDATE trash SET waits_for = ? WHERE waits_for = ?");
     this.#replacedBy = sql.prepare<[number], number>("SELECT ino FROM trash WHERE waits_for = ?").pluck();
     this.#below = sql
@@ -91,6 +93,11 @@ export class TrashTable {
 
   nextPurgeAt(): Instant | undefined {
     return (this.#next.get() ?? undefined) as Instant | undefined;
+  }
+
+  /** The content that replaces a file of the trash and is not archived yet. */
+  waitsFor(ino: InodeNumber): ContentId | null {
+    return (this.#waitsFor.get(ino) ?? null) as ContentId | null;
   }
 
   /** What waited for `content` now waits for `next`, or for nothing. @returns whether there was anything. */

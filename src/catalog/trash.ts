@@ -15,6 +15,7 @@ import { typeDirectory } from "../vfs/attributes.js";
 import { trashName } from "../vfs/names.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
 import type { EntryPlace, InodeTable } from "./inode-table.js";
+import { freeSuffixedName } from "./suffixed-name.js";
 import type { TrashTable } from "./trash-table.js";
 import type { DirectoryAttributes, TreeBuilder } from "./tree-builder.js";
 import type { VaultTable } from "./vault-table.js";
@@ -37,6 +38,8 @@ const freeMs = hours(24 * minimumStorageDays);
 
 export class Trash {
   readonly #parts: TrashParts;
+  /** Whether a directory may have become empty since that was looked for, which reads all of them. */
+  #mayHaveEmpty = true;
 
   constructor(parts: TrashParts) {
     this.#parts = parts;
@@ -73,10 +76,16 @@ export class Trash {
     table.add(ino, this.#purgeAt(content.archive, now), waitsFor);
   }
 
+  /** A name in the trash was removed by who uses the file system. */
+  lostName(): void {
+    this.#mayHaveEmpty = true;
+  }
+
   /** A file or directory was moved out of the trash: with all below it, it is an ordinary one again. */
   takeOut(ino: InodeNumber): void {
     const { table } = this.#parts;
     for (const one of table.below(ino)) table.remove(one);
+    this.#mayHaveEmpty = true;
   }
 
   /** The names of a file in the trash go; the caller removes its inode. */
@@ -84,6 +93,7 @@ export class Trash {
     const { table, inodes, onNameGone } = this.#parts;
     const place = inodes.placeOf(ino);
     table.remove(ino);
+    this.#mayHaveEmpty = true;
     if (place === undefined) return;
     inodes.removeEntry(place.parent, place.name);
     onNameGone(place.parent, place.name);
@@ -91,8 +101,9 @@ export class Trash {
 
   /** Removes directories that hold nothing any more. @returns their inodes, without names. */
   prune(): InodeNumber[] {
-    const { table, inodes, vaults } = this.#parts;
     const removed: InodeNumber[] = [];
+    if (!this.#mayHaveEmpty) return removed;
+    const { table, inodes, vaults } = this.#parts;
     for (let empty = table.emptyDirectories(); empty.length > 0; empty = table.emptyDirectories()) {
       for (const ino of empty) {
         const parent = inodes.placeOf(ino)?.parent;
@@ -103,6 +114,7 @@ export class Trash {
         removed.push(ino);
       }
     }
+    this.#mayHaveEmpty = false;
     return removed;
   }
 
@@ -129,6 +141,7 @@ export class Trash {
     const known = vaults.trashOf(vault);
     if (known !== undefined) return known;
     const above = vaults.find(vault)!.ino;
+    this.#makeWay(above);
     const { mode, uid, gid } = inodes.find(above)!;
     // Not counted among the links of the vault's directory, as it is not listed either.
     const time = fileTime(now);
@@ -142,6 +155,22 @@ export class Trash {
     vaults.setTrash(vault, ino);
     return ino;
   }
+
+  /** What an earlier casfs let somebody call so gets another name, as it does when an inventory brings it. */
+  #makeWay(directory: InodeNumber): void {
+    const { inodes, tree, onNameGone } = this.#parts;
+    const present = inodes.lookup(directory, trashName);
+    if (present === undefined) return;
+    const isTaken = (name: string) => inodes.lookup(directory, name) !== undefined;
+    inodes.removeEntry(directory, trashName);
+    onNameGone(directory, trashName);
+    tree.name(directory, freeSuffixedName(trashName, olderSuffixes(), isTaken), present.ino);
+  }
+}
+
+function* olderSuffixes(): Generator<string> {
+  yield "archived";
+  for (let attempt = 2; ; attempt += 1) yield `archived ${attempt}`;
 }
 
 function dateOf(now: Instant): string {

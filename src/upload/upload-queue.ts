@@ -8,7 +8,7 @@
 import { CancelledError, describeError, isTransient } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, VaultName } from "../domain/ids.js";
-import { type Clock, type Instant, ms } from "../domain/time.js";
+import { type Clock, hours, type Instant, type Milliseconds, ms } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
@@ -30,6 +30,8 @@ export interface UploadQueueParts {
 export interface UploadQueueOptions {
   /** Contents that are uploaded at a time. */
   readonly concurrency: number;
+  /** The longest that anything rests; a day by default. */
+  readonly restMsMax?: Milliseconds;
   /** Pauses after failures that pass by themselves. */
   readonly retry?: BackoffLimits;
   /** Pauses after failures that somebody has to repair: a wrong key, a missing vault, a damaged staging file. */
@@ -81,6 +83,7 @@ interface Ticket {
   readonly dueAt: Instant;
 }
 
+const restMsMax = hours(24);
 const defaultRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 300_000 };
 const defaultSlowRetry: BackoffLimits = { delayMsMin: 60_000, delayMsMax: 300_000 };
 
@@ -245,7 +248,8 @@ export class UploadQueue {
     const now = this.#parts.clock.now();
     for (let ticket = this.#nextTicket(); ticket !== undefined; ticket = this.#nextTicket()) {
       if (this.#runningCount >= this.#options.concurrency) return; // The end of a run pumps again.
-      if (ticket.dueAt > now) {
+      // Nothing rests longer than that: a clock that was ahead, and was set right, said when it is due.
+      if (ticket.dueAt > now && ticket.dueAt <= now + (this.#options.restMsMax ?? restMsMax)) {
         this.#setAlarm(ticket.dueAt);
         break;
       }

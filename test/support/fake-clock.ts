@@ -39,7 +39,8 @@ export class FakeClock implements Clock {
       return;
     }
     if (duration <= 0) return;
-    await this.#parked(this.#now + duration, signal);
+    // Whole milliseconds, as the time of day has.
+    await this.#parked(Math.ceil(this.#now + duration), signal);
   }
 
   /** Moves the clock and wakes, in order, whoever's time has come; what they do then has run when this resolves. */

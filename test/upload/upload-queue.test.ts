@@ -64,6 +64,17 @@ test("start takes over what the journal has pending", async () => {
   await queue.close();
 });
 
+test("what a clock that was years ahead has scheduled is uploaded once the clock is right", async () => {
+  const { base, queue, clock, at } = await fixture();
+  const bytes = base.seal(1, 1000);
+  const year = 365 * 24 * 3_600_000;
+  queue.enqueue(contentId(1), at(4 * year));
+  await queue.whenArchived(contentId(1));
+  expect(base.holdsOnce(bytes)).toBe(true);
+  await queue.close();
+  expect(clock.sleepers).toBe(0);
+});
+
 test("no more contents than the concurrency are in flight", async () => {
   const { base, queue, service } = await fixture({ concurrency: 3 });
   let inFlight = 0;

@@ -206,6 +206,39 @@ describe("what is overwritten", () => {
     expect(it.archived()).toEqual(["old"]);
   });
 
+  test("outlives a deletion in the trash, too, until the successor is archived", async () => {
+    await using it = await TestVault.create({ trash: true });
+    await it.writeArchived("a", "old");
+    const today = dateOf(it);
+    it.service.fail({ operation: "uploadArchive", error: new Error("down"), times: 3 });
+    await it.write("b", "new");
+    await move(it, "b", "a");
+    await unlink(it, `.trash/${today}/a`);
+    await it.clock.advance(seconds(1));
+    expect(it.archived()).toEqual(["old"]);
+    await it.until(() => it.archived().join() === "new", { stepMs: 60_000 });
+  });
+
+  test.each([
+    ["with", true],
+    ["without", false],
+  ])("twice, while somebody reads the first successor, survives a crash %s a trash", async (_, trash) => {
+    for (const powerLoss of [false, true]) {
+      await using it = await TestVault.create({ trash });
+      await it.writeArchived("a", "old");
+      await it.clock.advance(days(200));
+      it.service.fail({ operation: "uploadArchive", error: new Error("down"), times: Number.POSITIVE_INFINITY });
+      await it.write("b", "one");
+      await move(it, "b", "a");
+      await it.open("a", reading);
+      await it.write("c", "two");
+      await move(it, "c", "a");
+      await it.reopen({ powerLoss });
+      await it.clock.advance(days(3));
+      expect(it.archived()).toEqual(["old"]);
+    }
+  });
+
   test("by emptying the file is in the trash too", async () => {
     await using it = await TestVault.create({ trash: true });
     await it.writeArchived("a", "full");
@@ -234,6 +267,19 @@ describe("the trash itself", () => {
     await expect(it.fs.open(inoOf(it, inTrash), writing, caller)).rejects.toMatchObject(refused);
     await expect(it.fs.setAttributes(inoOf(it, inTrash), { sizeBytes: 0 })).rejects.toMatchObject(refused);
     expect(await bytesOf(it, inTrash)).toBe("1");
+  });
+
+  test("makes way for itself where an earlier casfs let somebody have a .trash", async () => {
+    await using it = await TestVault.create({ trash: true });
+    await it.writeArchived("a", "1");
+    await it.fs.makeDirectory(placeOf(it, "theirs"), 0o755, caller);
+    await it.write("theirs/b", "2");
+    await it.catalog.mutate(() => it.catalog.renameEntry(placeOf(it, "theirs"), placeOf(it, ".trash")));
+    await unlink(it, "a");
+    expect(namesIn(it, "")).toEqual([".trash (archived)"]);
+    expect(namesIn(it, `.trash/${dateOf(it)}`)).toEqual(["a"]);
+    expect(await bytesOf(it, ".trash (archived)/b")).toBe("2");
+    expect(it.fs.attributes(it.root).nlink).toBe(3);
   });
 
   test("an archive whose description claims to be trash is an ordinary file", async () => {
