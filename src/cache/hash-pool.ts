@@ -49,14 +49,13 @@ export class HashPool implements AsyncDisposable {
    * @throws CasfsError "corrupt" when the file is shorter, "not-found" when it is not there; otherwise the system's
    * error, with its code.
    */
-  async hash(path: string, range: ByteRange): Promise<RangeHash> {
-    invariant(range.end > range.start, "a hashed range has bytes");
-    if (this.#closed) throw new CancelledError(`Hashing ${path}`);
-    if (rangeLength(range) <= inlineBytesMax) return hashInline(path, range);
-    const task: Task = { request: { path, start: range.start, end: range.end }, answer: deferred() };
-    this.#queue.push(task);
-    this.#dispatch();
-    return task.answer.promise;
+  hash(path: string, range: ByteRange): Promise<RangeHash> {
+    return this.#hash(path, range, { withLinear: true });
+  }
+
+  /** The tree hash alone, which takes half the time. @throws as `hash`. */
+  async treeHash(path: string, range: ByteRange): Promise<TreeHashHex> {
+    return (await this.#hash(path, range, { withLinear: false })).treeHash;
   }
 
   /** Ends the workers; what is still being hashed is rejected as cancelled. */
@@ -72,6 +71,16 @@ export class HashPool implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  async #hash(path: string, range: ByteRange, { withLinear }: Pick<HashRequest, "withLinear">): Promise<RangeHash> {
+    invariant(range.end > range.start, "a hashed range has bytes");
+    if (this.#closed) throw new CancelledError(`Hashing ${path}`);
+    if (rangeLength(range) <= inlineBytesMax) return hashInline(path, range);
+    const task: Task = { request: { path, start: range.start, end: range.end, withLinear }, answer: deferred() };
+    this.#queue.push(task);
+    this.#dispatch();
+    return task.answer.promise;
   }
 
   #dispatch(): void {

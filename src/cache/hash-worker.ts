@@ -7,16 +7,18 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import { MIB } from "../domain/bytes.js";
-import { TreeHasher } from "../protocol/tree-hash.js";
+import { LeafHasher, TreeHasher } from "../protocol/tree-hash.js";
 
 export interface HashRequest {
   readonly path: string;
   readonly start: number;
   readonly end: number;
+  /** Whether the linear SHA-256 is asked for, too; it takes as long as the leaves. */
+  readonly withLinear: boolean;
 }
 
 export type HashReply =
-  | { readonly sha256: string; readonly treeHash: string; readonly leaves: Uint8Array }
+  | { readonly sha256?: string; readonly treeHash: string; readonly leaves: Uint8Array }
   | { readonly error: { readonly message: string; readonly code: string | undefined } };
 
 const buffer = Buffer.allocUnsafeSlow(MIB);
@@ -34,8 +36,8 @@ function answer(request: HashRequest): HashReply {
   }
 }
 
-function hashRange({ path, start, end }: HashRequest): HashReply {
-  const hasher = new TreeHasher();
+function hashRange({ path, start, end, withLinear }: HashRequest): HashReply {
+  const hasher = withLinear ? new TreeHasher() : new LeafHasher();
   const fd = openSync(path, "r");
   try {
     for (let offset = start; offset < end; ) {
@@ -47,6 +49,6 @@ function hashRange({ path, start, end }: HashRequest): HashReply {
   } finally {
     closeSync(fd);
   }
-  const { sha256, treeHash, leaves } = hasher.digest();
-  return { sha256, treeHash, leaves: Buffer.concat(leaves) };
+  const { leaves, ...digest } = hasher.digest();
+  return { ...digest, leaves: Buffer.concat(leaves) };
 }

@@ -70,7 +70,7 @@ export class LandingFile implements Landing {
   }
 
   async hash(range: ByteRange): Promise<TreeHashHex> {
-    const { treeHash } = await this.#parts.hashPool.hash(this.#parts.path, range);
+    const treeHash = await this.#parts.hashPool.treeHash(this.#parts.path, range);
     if (this.#isNode(range)) this.#nodes.set(range.start, treeHash);
     return treeHash;
   }

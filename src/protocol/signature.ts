@@ -245,26 +245,34 @@ const headerForms: readonly FormatItem[] = [
 /** Every text that one of the known clients may have signed for this request, the canonical one first, each once. */
 function* candidateFormatStrings(request: ReceivedRequest, signed: SignedValues, strict: boolean): Generator<string> {
   const seen = new Set<string>();
-  const parameterLines = lineVariants(signed.parameters, strict ? [canonicalParameter] : parameterForms, strict);
-  const paths = strict ? [request.path] : pathVariants(request.path);
+  for (const candidate of allFormatStrings(request, signed, strict)) {
+    if (seen.has(candidate)) continue;
+    seen.add(candidate);
+    yield candidate;
+  }
+}
+
+function* allFormatStrings(request: ReceivedRequest, signed: SignedValues, strict: boolean): Generator<string> {
+  const { method, path } = request;
+  const canonicalLine = lineOf(sorted(signed.parameters), canonicalParameter);
+  // Most requests are canonical; what the variants would be is not worth finding out for them.
   for (const headers of signed.headersByHost) {
-    const headerLines = lineVariants(headers, strict ? [canonicalHeader] : headerForms, strict);
-    for (const path of paths) {
+    yield formatString(method, path, canonicalLine, lineOf(sorted(headers), canonicalHeader));
+  }
+  if (strict) return;
+  const parameterLines = lineVariants(signed.parameters, parameterForms);
+  for (const headers of signed.headersByHost) {
+    const headerLines = lineVariants(headers, headerForms);
+    for (const variant of pathVariants(path)) {
       for (const parameterLine of parameterLines) {
-        for (const headerLine of headerLines) {
-          const candidate = formatString(request.method, path, parameterLine, headerLine);
-          if (seen.has(candidate)) continue;
-          seen.add(candidate);
-          yield candidate;
-        }
+        for (const headerLine of headerLines) yield formatString(method, variant, parameterLine, headerLine);
       }
     }
   }
 }
 
-function lineVariants(items: readonly Bytes[], forms: readonly FormatItem[], strict: boolean): string[] {
-  const orders = strict ? [sorted(items)] : [sorted(items), items];
-  return [...new Set(orders.flatMap((order) => forms.map((form) => lineOf(order, form))))];
+function lineVariants(items: readonly Bytes[], forms: readonly FormatItem[]): string[] {
+  return [...new Set([sorted(items), items].flatMap((order) => forms.map((form) => lineOf(order, form))))];
 }
 
 function pathVariants(path: string): string[] {

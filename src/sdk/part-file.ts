@@ -90,7 +90,7 @@ export class PartFile implements PieceSink, AsyncDisposable {
   }
 
   async hash(range: ByteRange): Promise<TreeHashHex> {
-    return (await this.#options.hasher.hash(this.#path, range)).treeHash;
+    return await this.#options.hasher.treeHash(this.#path, range);
   }
 
   async pieceVerified(range: ByteRange, proof: PieceProof): Promise<void> {

@@ -7,6 +7,8 @@ import type { Sha256Hex, TreeHashHex } from "../protocol/service.js";
 /** Hashes ranges of files off the main thread: `HashPool` of `cache/`. */
 export interface RangeHasher {
   hash(path: string, range: ByteRange): Promise<{ readonly sha256: Sha256Hex; readonly treeHash: TreeHashHex }>;
+  /** The tree hash alone, which takes half the time. */
+  treeHash(path: string, range: ByteRange): Promise<TreeHashHex>;
 }
 
 export interface TransferDeps {

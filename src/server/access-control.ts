@@ -130,7 +130,7 @@ function resourceOf(route: Route): string {
 }
 
 /** An IPv4 address as a socket for both families shows it, `::ffff:192.0.2.1`, in its own form; without a zone. */
-export function plainAddress(address: string): string {
+function plainAddress(address: string): string {
   const mapped = address.replace(/^::ffff:/i, "");
   return isIPv4(mapped) ? mapped : address.replace(/%.*$/, "");
 }

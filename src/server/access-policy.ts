@@ -39,6 +39,7 @@ export interface PolicyCaller {
 /** "unsaid" when no statement is about the request. */
 export type Decision = "allow" | "deny" | "unsaid";
 
+/** What `policy` says to `request`. */
 export function decide(policy: Policy, request: AccessRequest): Decision {
   const applying = policy.statements.filter((statement) => applies(statement, request));
   if (applying.some(({ effect }) => effect === "deny")) return "deny";

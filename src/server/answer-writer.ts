@@ -75,7 +75,7 @@ async function writeOutput(response: ServerResponse, answer: Answer, output: Asy
     // Not before there is something to send: until then a failure can still be answered.
     if (sentBytes === 0) response.writeHead(answer.status, answer.headers);
     sentBytes += chunk.length;
-    if (!response.write(chunk)) await writable(response);
+    await sent(response, chunk);
   }
   const sizeBytes = Number(answer.headers?.["content-length"]);
   // The bytes can only be fewer when they were deleted between the lookup and the first read.
@@ -83,14 +83,14 @@ async function writeOutput(response: ServerResponse, answer: Answer, output: Asy
   response.end();
 }
 
-/** Resolves when the response takes more, or is closed. */
-function writable(response: ServerResponse): Promise<void> {
-  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve();
+/** Resolves when the system has taken all of `chunk`, which is only lent, or when the response is closed. */
+function sent(response: ServerResponse, chunk: Buffer): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
-      response.off("drain", done).off("close", done);
+      response.off("close", done);
       resolve();
     };
-    response.on("drain", done).on("close", done);
+    response.on("close", done);
+    response.write(chunk, done);
   });
 }

@@ -252,7 +252,10 @@ export class ArchiveStore {
     });
   }
 
-  /** The bytes of `range` of a body, one file after the other; they stay readable until the iteration ends. */
+  /**
+   * The bytes of `range` of a body, one file after the other; they stay readable until the iteration ends. Each block is
+   * lent until the next one is asked for.
+   */
   async *readBody(bodyKey: number, range: ByteRange): AsyncGenerator<Buffer, void, undefined> {
     const pieces: FilePiece[] = this.bodies.filesOf(bodyKey, range).map((file) => ({
       fileId: file.file_id,

@@ -1,12 +1,13 @@
 /**
  * The files that hold the bytes of archives and parts: written once, hashed on the way, never changed.
  *
- * A file is `bodies/<number / 1000>/<number>`; while it is being received it ends in `.tmp`. Numbers grow and are
- * never reused, so the files of concurrent uploads share a directory and one sync of it serves them all.
+ * A file is `bodies/<number / 1000>/<number>`, from its first byte on: what makes it count is its row in the database,
+ * which is written when the file and its name are on the disk. Numbers grow and are never reused, so the files of
+ * concurrent uploads share a directory and one sync of it serves them all.
  * Never: decides which files are needed; a file without a row in the database is removed at the next start.
  */
 
-import { type FileHandle, mkdir, open, readdir, rename, rmdir } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { byteRange } from "../domain/bytes.js";
 import { CorruptError } from "../domain/errors.js";
@@ -15,13 +16,13 @@ import { SharedRun } from "../lib/shared-run.js";
 import type { ContentDigest } from "../protocol/tree-hash.js";
 import { type ByteSource, receiveInto } from "./body-sink.js";
 import { fileBlocks } from "./file-blocks.js";
-import { checkSpaceLeft } from "./free-space.js";
+import { FreeSpace } from "./free-space.js";
 
 /** A file that was received and is not published yet; nothing refers to it. */
 export interface IncomingFile {
   readonly fileId: number;
   readonly digest: ContentDigest;
-  /** Makes the file survive a power loss under its final name. */
+  /** Makes the file and its name survive a power loss. */
   publish(): Promise<void>;
   /** Removes the file, published or not. */
   discard(): Promise<void>;
@@ -38,6 +39,7 @@ const filesPerDirectory = 1000;
 
 export class BodyFiles {
   readonly #root: string;
+  readonly #space: FreeSpace;
   #nextFileId: number;
   readonly #directorySyncs = new Map<number, SharedRun>();
   /** The newest directory, and when it is there for good. */
@@ -45,6 +47,7 @@ export class BodyFiles {
 
   private constructor(root: string, nextFileId: number) {
     this.#root = root;
+    this.#space = new FreeSpace(root);
     this.#nextFileId = nextFileId;
   }
 
@@ -69,20 +72,20 @@ export class BodyFiles {
   }
 
   /**
-   * Writes `source` to a new temporary file.
+   * Writes `source` to a new file.
    *
    * @throws whatever reading or writing throws; nothing is left then. ENOSPC also when only the reserve would be left.
    */
   async receive(source: ByteSource): Promise<IncomingFile> {
-    await checkSpaceLeft(this.#root);
+    await this.#space.check();
     const fileId = this.#nextFileId++;
-    const temporary = `${await this.#prepare(fileId)}.tmp`;
-    const handle = await open(temporary, "wx", 0o600);
-    const discard = () => this.#discard(fileId, handle, temporary);
+    await this.#prepareDirectoryOf(fileId);
+    const handle = await open(this.#path(fileId), "wx", 0o600);
+    const discard = () => this.#discard(fileId, handle);
     try {
       const digest = await receiveInto(handle, source);
-      await checkSpaceLeft(this.#root);
-      return { fileId, digest, discard, publish: () => this.#publish(fileId, handle, temporary) };
+      await this.#space.take(digest.sizeBytes);
+      return { fileId, digest, discard, publish: () => this.#publish(fileId, handle) };
     } catch (error) {
       await discard();
       throw error;
@@ -114,20 +117,16 @@ export class BodyFiles {
     }
   }
 
-  async #discard(fileId: number, handle: FileHandle, temporary: string): Promise<void> {
+  async #discard(fileId: number, handle: FileHandle): Promise<void> {
     await handle.close().catch(() => undefined);
-    await removeIfPresent(temporary).catch(() => undefined);
     await removeIfPresent(this.#path(fileId)).catch(() => undefined);
   }
 
-  async #publish(fileId: number, handle: FileHandle, temporary: string): Promise<void> {
-    try {
-      await handle.datasync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, this.#path(fileId));
-    await this.#syncDirectoryOf(fileId);
+  async #publish(fileId: number, handle: FileHandle): Promise<void> {
+    const syncs = await Promise.allSettled([handle.datasync(), this.#syncDirectoryOf(fileId)]);
+    await handle.close();
+    const failed = syncs.find((sync) => sync.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   #syncDirectoryOf(fileId: number): Promise<void> {
@@ -147,7 +146,7 @@ export class BodyFiles {
   }
 
   /** Makes sure, once for each directory, that it exists and survives a power loss. */
-  async #prepare(fileId: number): Promise<string> {
+  async #prepareDirectoryOf(fileId: number): Promise<void> {
     const number = directoryNumber(fileId);
     if (this.#prepared?.number !== number) {
       const ready = mkdir(join(this.#root, String(number)), { recursive: true, mode: 0o700 }).then(() =>
@@ -159,7 +158,6 @@ export class BodyFiles {
       });
     }
     await this.#prepared.ready;
-    return this.#path(fileId);
   }
 }
 

@@ -4,6 +4,7 @@ import { WireError } from "../protocol/error-wire.js";
 import type { Sha256Hex, TreeHashHex } from "../protocol/service.js";
 import type { ContentDigest } from "../protocol/tree-hash.js";
 
+/** What the headers of a request say of its body. */
 export interface ClaimedDigest {
   readonly sha256: Sha256Hex;
   readonly treeHash: TreeHashHex;

@@ -25,6 +25,7 @@ export interface CasState {
   readonly singleUploadBytesMax: number;
 }
 
+/** One request that its sender may make. */
 export interface CasRequest {
   /** Region and account of the vault that is asked for: what resource names and locations are made of. */
   readonly owner: VaultOwner;
@@ -42,6 +43,7 @@ export interface Answer {
   readonly output?: AsyncIterable<Buffer>;
 }
 
+/** Carries out one operation. @throws WireError with the code that is answered. */
 export type Handler<O extends Operation> = (
   cas: CasState,
   request: CasRequest,

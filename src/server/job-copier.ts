@@ -16,7 +16,7 @@ import { invariant } from "../lib/invariant.js";
 import { WorkSlots } from "../lib/work-slots.js";
 import { archiveSizeBytesMax } from "../protocol/limits.js";
 import { needsTag, unmetCondition } from "../protocol/object-condition.js";
-import { TreeHasher, treeHashOfLeaves } from "../protocol/tree-hash.js";
+import { LeafHasher, treeHashOfLeaves } from "../protocol/tree-hash.js";
 import type { ArchiveStore } from "./archive-store.js";
 import type { IncomingFile } from "./body-files.js";
 import type { JobAnnouncer } from "./job-announcer.js";
@@ -117,12 +117,13 @@ export class JobCopier {
   /** The bytes of the archive, which are not those that were stored when this throws at their end. */
   async *#verified(job: JobWithArchive, bodyKey: number, range: ByteRange): AsyncGenerator<Buffer, void, undefined> {
     const expected = this.#store.rangeTreeHash(bodyKey, range, job.archive_size_bytes ?? 0);
-    const hasher = new TreeHasher();
+    const hasher = new LeafHasher();
     let sizeBytes = 0;
     for await (const block of this.#store.readBody(bodyKey, range)) {
       if (expected !== null) hasher.update(block);
       sizeBytes += block.length;
-      yield block;
+      // The block is only lent, and an object store may still be sending it when it asks for the next one.
+      yield Buffer.from(block);
     }
     const isWhole = sizeBytes === rangeLength(range) && (expected === null || hasher.digest().treeHash === expected);
     if (!isWhole) throw new CorruptError(`Archive ${job.archive_id} is damaged on disk`);

@@ -35,6 +35,7 @@ export function jobState(job: ScheduledJob, now: Instant): JobState {
   return { status: job.sourceLost ? "failed" : "succeeded", completedAt: job.readyAt };
 }
 
+/** A copy ends when it ends, and only then its day begins. */
 export function copyState({ finishedAt, failed, expiresAt }: CopyJob, now: Instant): JobState {
   if (finishedAt === null) return { status: "in-progress" };
   if (now >= expiresAt) return { status: "expired" };

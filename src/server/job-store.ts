@@ -15,7 +15,8 @@ import type { TreeHashHex } from "../protocol/service.js";
 import { type ArchiveStore, notFound } from "./archive-store.js";
 import { factsOfJob, isCopy, jobRange, stateOfJob, treeHashWithin } from "./job-report.js";
 import type { JobState } from "./job-schedule.js";
-import type { JobPlace, JobTimes, JobWithArchive } from "./job-table.js";
+import type { JobTimes, JobWithArchive } from "./job-table.js";
+import type { Place } from "./page-place.js";
 import type { VaultRow } from "./vault-table.js";
 
 /** The output of a succeeded job; `read` gives a part of it. */
@@ -48,7 +49,7 @@ export class JobStore {
   /** Jobs that are not expired, by (creation, id), and the first one of the next page (11.3). */
   async list(
     vault: VaultRow,
-    from: JobPlace,
+    from: Place,
     query: Pick<JobListQuery, "limit" | "completed" | "status">,
   ): Promise<{ readonly items: JobFacts[]; readonly next: JobFacts | undefined }> {
     const items: JobFacts[] = [];
@@ -100,8 +101,8 @@ export class JobStore {
   }
 
   /** In pages, so that neither memory nor the other requests feel how many there are. */
-  async *#jobsFrom(vault: VaultRow, from: JobPlace): AsyncGenerator<JobTimes, void, undefined> {
-    let place: JobPlace | undefined = from;
+  async *#jobsFrom(vault: VaultRow, from: Place): AsyncGenerator<JobTimes, void, undefined> {
+    let place: Place | undefined = from;
     while (place !== undefined) {
       // One more than is used: it tells where the next query goes on.
       const rows: JobTimes[] = this.#store.jobs.listFrom(vault.vault_key, {

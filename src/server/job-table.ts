@@ -4,6 +4,7 @@ import type { Database, Statement } from "better-sqlite3";
 import type { JobAction } from "../protocol/job-names.js";
 import type { InventoryFormat, RetrievalTier } from "../protocol/service.js";
 import type { ArchiveRow } from "./archive-table.js";
+import type { Place } from "./page-place.js";
 
 export interface JobRow {
   readonly job_key: number;
@@ -68,12 +69,6 @@ export type JobTimes = Pick<
   | "finished_at_ms"
   | "failure"
 >;
-
-/** A place in the order of listings. */
-export interface JobPlace {
-  readonly atMs: number;
-  readonly id: string;
-}
 
 const newColumns = [
   "vault_key",
@@ -185,7 +180,7 @@ export class JobTable {
   }
 
   /** Jobs from the given one on, by (creation, id). */
-  listFrom(vaultKey: number, { from, limit }: { readonly from: JobPlace; readonly limit: number }): JobTimes[] {
+  listFrom(vaultKey: number, { from, limit }: { readonly from: Place; readonly limit: number }): JobTimes[] {
     return this.#list.all({ vault: vaultKey, at: from.atMs, id: from.id, limit });
   }
 

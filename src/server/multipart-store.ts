@@ -17,6 +17,7 @@ import { type ArchiveStore, notFound } from "./archive-store.js";
 import type { ByteSource } from "./body-sink.js";
 import type { BodyFileRow } from "./body-table.js";
 import { checkDigest } from "./digest-check.js";
+import type { Place } from "./page-place.js";
 import type { UploadRow } from "./upload-table.js";
 import type { VaultRow } from "./vault-table.js";
 
@@ -140,7 +141,7 @@ export class MultipartStore {
   }
 
   /** Open uploads from the given one on, by (creation, id). */
-  list(vault: VaultRow, from: { readonly atMs: number; readonly id: string }, limit: number): UploadRow[] {
+  list(vault: VaultRow, from: Place, limit: number): UploadRow[] {
     this.expire();
     return this.#store.uploads.listOpen(vault.vault_key, from, limit);
   }

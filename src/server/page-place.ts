@@ -6,6 +6,7 @@
 
 import { invalidParameter } from "../protocol/error-wire.js";
 
+/** A place in the order of such a listing: there the next page begins. */
 export interface Place {
   readonly atMs: number;
   readonly id: string;
@@ -13,6 +14,7 @@ export interface Place {
 
 const beginning: Place = { atMs: 0, id: "" };
 
+/** The marker that names a place. */
 export function formatPlace({ atMs, id }: Place): string {
   return `${atMs}.${id}`;
 }

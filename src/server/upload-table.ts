@@ -1,6 +1,7 @@
 /** Rows of multipart uploads: open ones, and for an hour the ended ones (cas-api sections 10.3, 10.6). */
 
 import type { Database, Statement } from "better-sqlite3";
+import type { Place } from "./page-place.js";
 
 export interface UploadRow {
   readonly upload_key: number;
@@ -65,7 +66,7 @@ export class UploadTable {
   }
 
   /** Open uploads from the given one on, by (creation, id). */
-  listOpen(vaultKey: number, from: { readonly atMs: number; readonly id: string }, limit: number): UploadRow[] {
+  listOpen(vaultKey: number, from: Place, limit: number): UploadRow[] {
     return this.#list.all({ vault: vaultKey, at: from.atMs, id: from.id, limit });
   }
 

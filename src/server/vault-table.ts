@@ -20,6 +20,7 @@ export interface VaultRow {
   readonly notification: string | null;
 }
 
+/** Columns that the owner sets; null is not set. */
 export type VaultSetting = "access_policy" | "notification";
 
 export class VaultTable {

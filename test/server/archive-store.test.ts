@@ -85,7 +85,7 @@ describe("Reading", () => {
     const id = await storedArchive(store, bytes);
     const { body_key: bodyKey } = store.archives.find(vault.vault_key, id)!;
     const reading = store.readBody(bodyKey!, byteRange(0, bytes.length));
-    const first = (await reading.next()).value as Buffer;
+    const first = Buffer.from((await reading.next()).value as Buffer);
     store.deleteArchive(vault, id);
     const rest = await readAll(reading);
     expect(Buffer.concat([first, rest]).equals(bytes)).toBe(true);

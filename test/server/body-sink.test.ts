@@ -41,7 +41,7 @@ test("a full disk rejects with its error and leaves the source readable", async 
   });
   const stream = new PassThrough();
   const receiving = receiveInto(file.handle, { stream, signal: never });
-  stream.write(testBytes(1000));
+  for (let batch = 0; batch < 3; batch++) stream.write(testBytes(1_500_000));
   await expect(receiving).rejects.toBe(full);
   expect(stream.destroyed).toBe(false);
 });

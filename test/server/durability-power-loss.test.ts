@@ -123,7 +123,7 @@ describe("design 4.7: what was acknowledged survives a power loss", () => {
 
 describe("a disk that fails to sync", () => {
   test.each([
-    { what: "the body", failing: /\.tmp$/ },
+    { what: "the body", failing: /bodies\/\d+\/\d+$/ },
     { what: "its directory", failing: /bodies\/\d+$/ },
   ])(
     "an upload whose $what cannot be synced is refused with 500 and leaves nothing; the next one works",
