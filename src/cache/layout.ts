@@ -40,7 +40,7 @@ export class CacheLayout {
   }
 }
 
-export function shardOf(archive: ArchiveKey): number {
+function shardOf(archive: ArchiveKey): number {
   return archive % shardCount;
 }
 

@@ -3,8 +3,8 @@
 import { createInterface } from "node:readline/promises";
 
 /**
- * 0 done, 1 failed, 2 usage, 3 nothing was changed because it would cost money and `--yes` is missing; 130 when Ctrl-C
- * ended it, as shells have it.
+ * 0 done, 1 failed, 2 usage, 3 nothing was changed because it would cost money or cannot be undone, and `--yes` is
+ * missing; 130 when Ctrl-C ended it, as shells have it.
  */
 export type ExitCode = 0 | 1 | 2 | 3 | 130;
 

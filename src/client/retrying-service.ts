@@ -46,7 +46,7 @@ export interface RetryOptions extends BackoffLimits {
 }
 
 /** Gives up after about half a minute; what must not give up (uploads, recalls) has its own, longer patience above. */
-export const defaultRetry: RetryOptions = { attemptsMax: 6, delayMsMin: 100, delayMsMax: 15_000 };
+const defaultRetry: RetryOptions = { attemptsMax: 6, delayMsMin: 100, delayMsMax: 15_000 };
 
 export interface RetryingServiceParts {
   readonly clock: Clock;

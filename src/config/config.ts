@@ -17,7 +17,7 @@ import { parseNamePatterns } from "./name-patterns.js";
 import { choice, custom, duration, octal, size, text, toggle, whole } from "./setting.js";
 import { parseDuration } from "./units.js";
 
-export const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
+const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 const largestId = 4_294_967_294;

@@ -20,7 +20,7 @@ export interface MountEntry {
 }
 
 /** All mounts that this process sees, in the order in which they were made. */
-export async function readMountTable(): Promise<MountEntry[]> {
+async function readMountTable(): Promise<MountEntry[]> {
   return parseMountTable(await readFile("/proc/self/mountinfo", "utf8"));
 }
 

@@ -20,7 +20,6 @@ export const partSizeBytesMax = 4 * GIB;
 /** Smallest part size the official clients use; the service itself takes `partSizeBytesMin`. */
 export const clientPartSizeBytesMin = 16 * MIB;
 export const partCountMax = 10_000;
-export const uploadLifetimeMs = 24 * 3600 * 1000;
 /** For so long a repeated Complete gives the same archive id (section 10.3). */
 export const completedUploadMemoryMs = 3600 * 1000;
 

@@ -18,7 +18,7 @@ export function headerText(text: string): string {
 }
 
 /** The text of a header's bytes; invalid UTF-8 is replaced (section 15.16). */
-export function textOfHeader(value: string): string {
+function textOfHeader(value: string): string {
   return Buffer.from(value, "latin1").toString("utf8");
 }
 

@@ -156,7 +156,7 @@ export interface PartListWire extends UploadWire {
   readonly Parts: readonly PartWire[];
 }
 
-export function formatUpload(owner: VaultOwner, vault: VaultName, upload: UploadDescription): UploadWire {
+function formatUpload(owner: VaultOwner, vault: VaultName, upload: UploadDescription): UploadWire {
   return {
     ArchiveDescription: upload.description,
     CreationDate: formatTime(upload.createdAt),
@@ -167,7 +167,7 @@ export function formatUpload(owner: VaultOwner, vault: VaultName, upload: Upload
 }
 
 /** @throws WireFormatError */
-export function parseUpload(value: unknown): UploadDescription {
+function parseUpload(value: unknown): UploadDescription {
   const fields = new JsonFields(value, "the description of an upload");
   return {
     id: fields.parsed("MultipartUploadId", uploadId),

@@ -48,7 +48,7 @@ export interface NewArchive {
   readonly sizeBytes: ByteCount;
   readonly sha256: Sha256Hex;
   readonly treeHash: TreeHashHex;
-  /** At most 1024 bytes of printable ASCII. */
+  /** At most 1024 bytes of UTF-8. */
   readonly description: string;
 }
 

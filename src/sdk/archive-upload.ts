@@ -1,5 +1,6 @@
 /** Uploads of any source to one archive, with the errors of the SDK; what `Vault` and `MultipartUpload` share. */
 
+import type { Stats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { FileSystemError, ServiceError } from "../domain/errors.js";
 import { uploadId as toUploadId, type VaultName } from "../domain/ids.js";
@@ -124,10 +125,14 @@ function isEmptyStream(source: UploadSource, error: unknown): boolean {
   return !isReadableAgain(source) && error instanceof FileSystemError && error.kind === "invalid";
 }
 
-/** @throws CASClientError when there is no such file. */
 async function isEmptyFile(path: string): Promise<boolean> {
-  const found = await stat(path).catch((cause: unknown) => {
+  const found = await sourceStats(path);
+  return found.isFile() && found.size === 0;
+}
+
+/** Of the file to be uploaded. @throws CASClientError when there is no such file. */
+export function sourceStats(path: string): Promise<Stats> {
+  return stat(path).catch((cause: unknown) => {
     throw new CASClientError(`Cannot upload ${path}: the file cannot be opened`, { cause });
   });
-  return found.isFile() && found.size === 0;
 }

@@ -32,7 +32,7 @@ export interface UploadTransferProgress {
 
 export interface FileUploadOptions {
   readonly vault: VaultName;
-  /** At most 1024 bytes of printable ASCII; empty by default. Of a resumed upload, the description given at its begin counts. */
+  /** At most 1024 bytes of UTF-8; empty by default. Of a resumed upload, the description given at its begin counts. */
   readonly description?: string | undefined;
   /** Larger files are sent in parts; 100 MiB by default. */
   readonly multipartThresholdBytes?: number | undefined;

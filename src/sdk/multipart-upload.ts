@@ -1,6 +1,5 @@
 /** An upload in parts as an object (CAS SDK documentation; cas-api section 17.8). */
 
-import { stat } from "node:fs/promises";
 import { byteCount, splitRange } from "../domain/bytes.js";
 import { vaultName } from "../domain/ids.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
@@ -8,7 +7,7 @@ import { archiveSizeBytesMax, clientPartSizeBytesMin } from "../protocol/limits.
 import { formatInclusiveRange } from "../protocol/multipart-wire.js";
 import { uploadPartSize } from "../protocol/part-size.js";
 import type { CallOptions } from "../protocol/service.js";
-import { type UploadOptions, uploadSource } from "./archive-upload.js";
+import { sourceStats, type UploadOptions, uploadSource } from "./archive-upload.js";
 import { type ByteSpan, parseRangeFromStr, toByteRange } from "./byte-span.js";
 import type { CASResponse } from "./cas-api.js";
 import { clientPartsOf } from "./cas-client.js";
@@ -81,7 +80,7 @@ export class MultipartUpload {
     options: CallOptions & { readonly description?: string | undefined; readonly partSize?: number | undefined },
   ): Promise<MultipartUpload> {
     const { description, signal } = options;
-    const sizeTotal = await fileSize(filePath);
+    const sizeTotal = (await sourceStats(filePath)).size;
     const partSize = MultipartUpload.calcPartSize(sizeTotal, options.partSize);
     const upload = { partSize, description };
     const { data } = await vault.api.initiateMultipartUpload(vault.name, upload, { signal });
@@ -179,7 +178,7 @@ export class MultipartUpload {
    * @throws HashDoesNotMatchError when a part is not of this file; otherwise as `start`.
    */
   async resume(filePath: string, options: SendPartsOptions = {}): Promise<string> {
-    this.#sizeTotal = await fileSize(filePath);
+    this.#sizeTotal = (await sourceStats(filePath)).size;
     this.#parts = await listedParts(this.vault, this.id, options);
     this.#sizeCompleted = sizeOf(this.#parts);
     const { parallel = defaultParallel, signal } = options;
@@ -199,7 +198,7 @@ export class MultipartUpload {
     const range = toByteRange(part);
     const { hasher } = clientPartsOf(this.vault.api.client);
     const isInside = part.end <= this.#sizeTotal;
-    if (isInside && (await hasher.hash(filePath, range)).treeHash === part.treeHash) return;
+    if (isInside && (await hasher.treeHash(filePath, range)) === part.treeHash) return;
     throw new HashDoesNotMatchError(`The bytes ${formatInclusiveRange(range)} of ${filePath} are not those uploaded`);
   }
 }
@@ -208,14 +207,6 @@ async function listedParts(vault: Vault, uploadId: string, options?: CallOptions
   const parts: PartProperties[] = [];
   for await (const part of vault.api.listAllParts(vault.name, uploadId, { signal: options?.signal })) parts.push(part);
   return parts;
-}
-
-/** @throws CASClientError when there is no such file. */
-async function fileSize(path: string): Promise<number> {
-  const found = await stat(path).catch((cause: unknown) => {
-    throw new CASClientError(`Cannot upload ${path}: the file cannot be opened`, { cause });
-  });
-  return found.size;
 }
 
 const sizeOf = (parts: readonly ByteSpan[]) => parts.reduce((sum, { start, end }) => sum + end - start, 0);

@@ -36,7 +36,7 @@ export interface PartList extends MultipartUploadProperties {
 }
 
 /** @throws WireFormatError */
-export function parseUploadProperties(value: unknown): MultipartUploadProperties {
+function parseUploadProperties(value: unknown): MultipartUploadProperties {
   const fields = new JsonFields(value, "the description of an upload");
   return {
     multipartUploadId: fields.text("MultipartUploadId"),
