@@ -18,6 +18,7 @@ const rings: Readonly<Record<string, number>> = {
   protocol: 2,
   upload: 3,
   restore: 3,
+  transfer: 4,
   vfs: 4,
   client: 5,
   catalog: 5,

@@ -4,11 +4,11 @@ import type { Stats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { FileSystemError, ServiceError } from "../domain/errors.js";
 import { uploadId as toUploadId, type VaultName } from "../domain/ids.js";
+import { type FileUploadOptions, type UploadTransferProgress, uploadFile } from "../transfer/file-upload.js";
+import { uploadStream } from "../transfer/stream-upload.js";
 import type { ArchiveContent } from "./archive-content.js";
 import type { ClientParts } from "./cas-client.js";
 import { CASClientError, sdkErrorOf, UploadArchiveError } from "./cas-errors.js";
-import { type FileUploadOptions, type UploadTransferProgress, uploadFile } from "./file-upload.js";
-import { uploadStream } from "./stream-upload.js";
 
 /** How an archive is uploaded. All sizes in bytes. */
 export interface UploadOptions {

@@ -25,6 +25,7 @@ import { type AccountText, accountText, formatRoute, type Route } from "../proto
 import type { CallOptions, CasService, PageRequest } from "../protocol/service.js";
 import { formatWindow, type NameValue, signingKey, type TimeWindow } from "../protocol/signature.js";
 import { treeHashHex } from "../protocol/tree-hash.js";
+import type { TransferDeps } from "../transfer/transfer-deps.js";
 import {
   type ArchiveContent,
   bytesBody,
@@ -41,7 +42,6 @@ import { formatJobParameters, type JobParameters } from "./job-parameters.js";
 import type { JobStatusCode } from "./job-properties.js";
 import { type RawResponse, rawResponse } from "./raw-response.js";
 import { clientClock } from "./system-clock.js";
-import type { TransferDeps } from "./transfer-deps.js";
 import type { NotificationConfiguration } from "./vault-properties.js";
 
 export interface CASClientOptions {

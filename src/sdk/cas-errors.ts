@@ -7,7 +7,7 @@ import { CasfsError, CorruptError, ServiceError } from "../domain/errors.js";
 import { jsonOrUndefined } from "../lib/json-text.js";
 import { printable } from "../lib/printable.js";
 import { AnsweredServiceError } from "../protocol/error-wire.js";
-import { UploadForgottenError, UploadMismatchError } from "./transfer-errors.js";
+import { UploadForgottenError, UploadMismatchError } from "../transfer/transfer-errors.js";
 
 /** An answer outside 2xx, as it came. */
 export interface ServerAnswer {

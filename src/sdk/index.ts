@@ -9,6 +9,8 @@ export type { CallOptions, PageRequest } from "../protocol/service.js";
 export type { TimeWindow } from "../protocol/signature.js";
 export type { VaultLockState } from "../protocol/vault-lock-wire.js";
 export type { NotificationEvent } from "../protocol/vault-wire.js";
+export type { DownloadTransferProgress } from "../transfer/file-download.js";
+export type { UploadTransferProgress } from "../transfer/file-upload.js";
 export { Archive } from "./archive.js";
 export type { ArchiveContent, ContentHashes, GivenHashes } from "./archive-content.js";
 export type { UploadOptions, UploadSource } from "./archive-upload.js";
@@ -51,8 +53,6 @@ export {
   contentSha256,
   treeHash,
 } from "./content-hashes.js";
-export type { DownloadTransferProgress } from "./file-download.js";
-export type { UploadTransferProgress } from "./file-upload.js";
 export type { InventoryEntry } from "./inventory.js";
 export { type DownloadOptions, Job, type OutputOptions, type OutputPart, type WaitOptions } from "./job.js";
 export type {

@@ -7,13 +7,13 @@ import { archiveSizeBytesMax, clientPartSizeBytesMin } from "../protocol/limits.
 import { formatInclusiveRange } from "../protocol/multipart-wire.js";
 import { uploadPartSize } from "../protocol/part-size.js";
 import type { CallOptions } from "../protocol/service.js";
+import { defaultParallel } from "../transfer/transfer-deps.js";
 import { sourceStats, type UploadOptions, uploadSource } from "./archive-upload.js";
 import { type ByteSpan, parseRangeFromStr, toByteRange } from "./byte-span.js";
 import type { CASResponse } from "./cas-api.js";
 import { clientPartsOf } from "./cas-client.js";
 import { CASClientError, HashDoesNotMatchError } from "./cas-errors.js";
 import { combineTreeHashes } from "./content-hashes.js";
-import { defaultParallel } from "./transfer-deps.js";
 import type { MultipartUploadProperties, PartProperties } from "./upload-properties.js";
 import type { Vault } from "./vault.js";
 

@@ -4,19 +4,19 @@ import type { Observer } from "../domain/events.js";
 import type { Clock } from "../domain/time.js";
 import { HostAllowance } from "../lib/host-allowance.js";
 import { singleUploadBytesMax } from "../protocol/limits.js";
-import type { ArchiveStore } from "./archive-store.js";
+import { VaultLocks } from "./access/vault-lock.js";
 import { Background } from "./background.js";
-import type { CasState } from "./exchange.js";
-import { Inventory } from "./inventory.js";
-import { JobAnnouncer } from "./job-announcer.js";
-import { JobCopier } from "./job-copier.js";
-import { JobOrders, type RetrievalTimes } from "./job-orders.js";
-import { JobStore } from "./job-store.js";
-import { MultipartStore } from "./multipart-store.js";
-import { NotificationSender } from "./notification-sender.js";
-import type { TargetOptions } from "./notification-target.js";
-import type { ObjectStore } from "./object-store.js";
-import { VaultLocks } from "./vault-lock.js";
+import type { CasState } from "./http/exchange.js";
+import { Inventory } from "./jobs/inventory.js";
+import { JobAnnouncer } from "./jobs/job-announcer.js";
+import { JobCopier } from "./jobs/job-copier.js";
+import { JobOrders, type RetrievalTimes } from "./jobs/job-orders.js";
+import { JobStore } from "./jobs/job-store.js";
+import { NotificationSender } from "./notifications/notification-sender.js";
+import type { TargetOptions } from "./notifications/notification-target.js";
+import type { ObjectStore } from "./objects/object-store.js";
+import type { ArchiveStore } from "./store/archive-store.js";
+import { MultipartStore } from "./store/multipart-store.js";
 
 export interface EngineOptions {
   /** As in `ap-chengdu`; stands in resource names. */

@@ -4,7 +4,7 @@ import type { Instant } from "../../src/domain/time.js";
 import { WireError } from "../../src/protocol/error-wire.js";
 import { parsePolicy } from "../../src/protocol/policy.js";
 import type { Operation } from "../../src/protocol/routes.js";
-import { type AccessRequest, actionNames, type Decision, decide } from "../../src/server/access-policy.js";
+import { type AccessRequest, actionNames, type Decision, decide } from "../../src/server/access/access-policy.js";
 
 const stranger = { appId: "1250000002", uin: "100000000002" };
 const request: AccessRequest = {

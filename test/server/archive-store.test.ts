@@ -6,7 +6,7 @@ import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { byteRange, MIB } from "../../src/domain/bytes.js";
 import type { ArchiveId, VaultName } from "../../src/domain/ids.js";
-import { ArchiveStore } from "../../src/server/archive-store.js";
+import { ArchiveStore } from "../../src/server/store/archive-store.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { readAll, testBytes } from "../support/test-bytes.js";
 import { bodyFiles } from "./local-server.js";

@@ -2,7 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { PassThrough, Readable } from "node:stream";
 import { expect, test } from "vitest";
 import { digestOf } from "../../src/protocol/tree-hash.js";
-import { receiveInto } from "../../src/server/body-sink.js";
+import { receiveInto } from "../../src/server/bytes/body-sink.js";
 import { testBytes } from "../support/test-bytes.js";
 
 const never = new AbortController().signal;

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
-import type { ObjectStoreChoice } from "../../src/server/object-store.js";
+import type { ObjectStoreChoice } from "../../src/server/objects/object-store.js";
 import { FakeS3, s3Keys } from "../support/fake-s3.js";
 import { NotificationReceiver } from "../support/notification-receiver.js";
 import { testBytes } from "../support/test-bytes.js";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.js";
-import { copyState, jobState } from "../../src/server/job-schedule.js";
+import { copyState, jobState } from "../../src/server/jobs/job-schedule.js";
 
 const at = (value: number) => value as Instant;
 const job = { readyAt: at(100), expiresAt: at(200), sourceLost: false };

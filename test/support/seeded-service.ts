@@ -9,8 +9,8 @@
  */
 
 import { mkdir } from "node:fs/promises";
-import { Metadata } from "../../src/server/metadata.js";
-import { VaultTable } from "../../src/server/vault-table.js";
+import { Metadata } from "../../src/server/store/metadata.js";
+import { VaultTable } from "../../src/server/store/vault-table.js";
 
 export interface SeedOptions {
   readonly vault: string;

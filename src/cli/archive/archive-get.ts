@@ -6,7 +6,7 @@ import { describeError, FileSystemError } from "../../domain/errors.js";
 import type { ArchiveId, JobId, VaultName } from "../../domain/ids.js";
 import { type JobDescription, type RetrievalTier, retrievalTiers } from "../../protocol/service.js";
 import { listAllJobs } from "../../restore/job-list.js";
-import { checkTarget } from "../../sdk/download-target.js";
+import { checkTarget } from "../../transfer/download-target.js";
 import { agreedToCost, checkTier, retrievalLine } from "../cost-question.js";
 import { succeededJob } from "../job/job-wait.js";
 import { downloadTo, wholeOutput } from "../job/output-download.js";

@@ -9,7 +9,7 @@ import { CorruptError, FileSystemError } from "../../domain/errors.js";
 import type { JobId, VaultName } from "../../domain/ids.js";
 import type { JobDescription } from "../../protocol/service.js";
 import { LeafHasher } from "../../protocol/tree-hash.js";
-import { downloadJobOutput } from "../../sdk/file-download.js";
+import { downloadJobOutput } from "../../transfer/file-download.js";
 import { TransferProgress } from "../progress.js";
 import { ReaderGone, type ServiceSession } from "../service-session.js";
 
