@@ -30,8 +30,9 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
 
   afterEach(async () => {
     await mount[Symbol.asyncDispose]();
-    await proxy[Symbol.asyncDispose]();
     await server.stop();
+    // Fails the test when a fault was not hit.
+    await proxy[Symbol.asyncDispose]();
   }, 60_000);
 
   const pressed = ["--staging-size", "16MiB", "--settle", "1h", "--stall-timeout", "3s"];

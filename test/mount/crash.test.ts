@@ -27,8 +27,9 @@ describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})`
 
   afterEach(async () => {
     await mount[Symbol.asyncDispose]();
-    await proxy[Symbol.asyncDispose]();
     await server.stop();
+    // Fails the test when a fault was not hit.
+    await proxy[Symbol.asyncDispose]();
   });
 
   const mountIt = (...options: readonly string[]) =>
