@@ -152,11 +152,6 @@ export class UploadTable implements UploadJournal {
     return stored && this.#toPending(stored);
   }
 
-  /** The last failure of a content's upload. */
-  errorOf(content: ContentId): string | null {
-    return this.#find.get(content)?.error ?? null;
-  }
-
   claim(content: ContentId): boolean {
     const pending = this.find(content);
     if (pending === undefined) return false;

@@ -32,7 +32,7 @@ export interface Deadlines {
 }
 
 /** The headers limit is the socket timeout of the official client: Complete is answered within it (section 10.3). */
-export const defaultDeadlines: Deadlines = { connectMs: seconds(10), headersMs: seconds(100), bodyMs: seconds(60) };
+const defaultDeadlines: Deadlines = { connectMs: seconds(10), headersMs: seconds(100), bodyMs: seconds(60) };
 
 export interface TransportOptions {
   /** `http://host[:port]` or https. */
@@ -214,7 +214,7 @@ export class HttpTransport {
 }
 
 /** An answer that is no answer of this protocol. */
-export function notUnderstood(attempt: string, cause: Error): ServiceError {
+function notUnderstood(attempt: string, cause: Error): ServiceError {
   return new ServiceError("unavailable", `Cannot ${attempt}: the answer cannot be understood`, {
     cause,
     effect: "unknown",

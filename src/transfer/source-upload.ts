@@ -179,6 +179,6 @@ export function emptySource(name: string): FileSystemError {
   return new FileSystemError("invalid", `Cannot upload ${name}: it is empty, and there are no empty archives`);
 }
 
-export function oversizedSource(name: string): FileSystemError {
+function oversizedSource(name: string): FileSystemError {
   return new FileSystemError("too-large", `Cannot upload ${name}: an archive has at most ${archiveSizeBytesMax} bytes`);
 }
