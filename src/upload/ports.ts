@@ -149,4 +149,6 @@ export interface UploadWatcher {
   progressed(): void;
   /** A content is not in the queue any more, whatever became of it. */
   left(): void;
+  /** Whether room is on its way already: then nothing goes that would better stay. */
+  hasRoomComing(): boolean;
 }

@@ -132,7 +132,8 @@ export class UploadQueue {
 
   /**
    * Until the returned function is called nothing rests: what would be due first is sent as soon as there is a hand
-   * free, then what has failed before, and what has a temporary name when there is nothing else.
+   * free, then what has failed before, and what has a temporary name when there is nothing else and no room is coming.
+   * Called again with the same watcher it looks again what may go.
    */
   hurry(watcher: UploadWatcher): () => void {
     if (this.#watchers.size === 0) this.#round += 1;
@@ -285,9 +286,13 @@ export class UploadQueue {
         break;
       }
     }
-    chosen ??= failed ?? (this.#runningCount === 0 ? temporary : undefined);
+    chosen ??= failed ?? (this.#mustTakeTemporary() ? temporary : undefined);
     for (const ticket of passed) if (ticket.content !== chosen?.content) this.#tickets.push(ticket);
     return chosen;
+  }
+
+  #mustTakeTemporary(): boolean {
+    return this.#runningCount === 0 && [...this.#watchers].some((watcher) => !watcher.hasRoomComing());
   }
 
   /** The first ticket that still counts. */

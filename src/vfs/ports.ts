@@ -101,7 +101,7 @@ export interface UploadRequests {
   whenArchived(content: ContentId, options: { readonly signal?: AbortSignal | undefined }): Promise<void>;
   /**
    * Somebody waits for room: until the returned function is called nothing rests that may be uploaded. What has a
-   * temporary name goes only when there is nothing else.
+   * temporary name goes only when there is nothing else and no room is coming. Ask again when what came was too little.
    */
   hurry(watcher: UploadWatcher): () => void;
   /** Contents that are sealed and not archived yet. */

@@ -16,6 +16,7 @@ import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
 import { SharedRun } from "../lib/shared-run.js";
+import type { UploadWatcher } from "../upload/ports.js";
 import type { Caller } from "./cold-opens.js";
 import type { LocalDisk, StagedBytes, StagedRange, UploadRequests } from "./ports.js";
 
@@ -58,6 +59,11 @@ export class StagingRoom {
   readonly #serving = new SharedRun(() => this.#serve());
   #sealing = 0;
   #lastReservation = 0;
+  readonly #watcher: UploadWatcher = {
+    progressed: () => this.#progressed(),
+    left: () => this.#look(),
+    hasRoomComing: () => this.#parts.budget.isLeaving,
+  };
   /** Ends the hurry of the uploads; undefined while they may rest. */
   #hurry: (() => void) | undefined;
   /** Nothing was freed and nothing was sent for the whole timeout: nobody waits again before something is. */
@@ -261,7 +267,7 @@ export class StagingRoom {
       observer({ type: "writers-waiting", reason: this.#shortage() });
     }
     sealNow();
-    this.#hurry ??= uploads.hurry({ progressed: () => this.#progressed(), left: () => this.#look() });
+    this.#hurry = uploads.hurry(this.#watcher);
     if (this.#stallTimer !== undefined) return;
     this.#progressAt = this.#now();
     this.#watchForStall(settings.stallTimeoutMs);

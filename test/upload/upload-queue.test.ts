@@ -242,6 +242,7 @@ function watcher() {
     left: () => {
       heard.left += 1;
     },
+    hasRoomComing: () => false,
   };
 }
 
@@ -296,6 +297,25 @@ test("a hurry takes what would be due first, then what has failed before, and te
   expect(sent).toEqual([1000, 4000, 2000, 1000, 3000]);
   expect(watching.heard.left).toBe(4);
   expect(watching.heard.progressed).toBeGreaterThanOrEqual(4);
+  await queue.close();
+});
+
+test("while room is on its way no temporary name is uploaded; asked again it is", async () => {
+  const base = await UploadFixture.create();
+  const { journal, clock, observer } = base;
+  const parts = { uploader: base.uploader(), journal, clock, random: () => 0.5, observer, isTemporary: () => true };
+  const queue = new UploadQueue(parts, { concurrency: 1 });
+  base.seal(1, 1000);
+  queue.enqueue(contentId(1), (clock.now() + 70_000) as Instant);
+  let isComing = true;
+  const watching = { ...watcher(), hasRoomComing: () => isComing };
+  queue.hurry(watching);
+  await quiet();
+  expect(queue.size).toBe(1);
+  isComing = false;
+  queue.hurry(watching);
+  for (let round = 0; round < 10 && queue.size > 0; round++) await quiet();
+  expect(queue.size).toBe(0);
   await queue.close();
 });
 
