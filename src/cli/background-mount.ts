@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { variableName } from "../config/setting.js";
 import { describeError, FileSystemError, UsageError } from "../domain/errors.js";
+import { givenDescriptor } from "../fuse/kernel/given-device.js";
 import { failureText } from "./failure.js";
 import { type Flags, flagArguments } from "./settings-options.js";
 
@@ -46,14 +47,16 @@ export async function startInBackground(options: {
   const logFile = join(stateDirectory, "mount.log");
   const log = await openLog(stateDirectory, logFile);
   try {
-    const commandLine = ["mount", mountpoint, ...flagArguments(flags, { except: ["daemon", "secretKey"] })];
+    const given = givenDescriptor(mountpoint);
+    const place = given === undefined ? mountpoint : `/dev/fd/${inheritedDescriptor}`;
+    const commandLine = ["mount", place, ...flagArguments(flags, { except: ["daemon", "secretKey"] })];
     const child = spawn(process.execPath, [mainFile, ...commandLine, "--no-daemon"], {
       detached: true,
-      stdio: ["ignore", log.fd, log.fd, "ipc"],
+      stdio: ["ignore", log.fd, log.fd, "ipc", ...(given === undefined ? [] : [given])],
       env: { ...process.env, ...secretVariable(flags) },
     });
     const report = await firstReport(child, logFile);
-    if (report.type === "ready") return { ...report.ready, logFile };
+    if (report.type === "ready") return { ...report.ready, mountpoint, logFile };
     const { message, hint } = report;
     throw new FileSystemError("unavailable", message, hint === undefined ? {} : { hint });
   } finally {
@@ -78,6 +81,9 @@ export function starterOfThisProcess(): Starter | undefined {
     },
   };
 }
+
+/** Where a device that was handed to us is in the child: after its standard streams and the channel. */
+const inheritedDescriptor = 4;
 
 const mainFile = fileURLToPath(new URL("./main.js", import.meta.url));
 

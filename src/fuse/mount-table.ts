@@ -49,6 +49,11 @@ export async function findMountAt(path: string): Promise<MountEntry | undefined>
   return (await readMountTable()).findLast((entry) => entry.mountpoint === mountpoint);
 }
 
+/** The first place where the file system with this device number is mounted. */
+export async function findMountOfDevice(device: string): Promise<MountEntry | undefined> {
+  return (await readMountTable()).find((entry) => entry.device === device);
+}
+
 /** All casfs mounts that this process sees. */
 export async function listCasfsMounts(): Promise<{ readonly mountpoint: string; readonly source: string }[]> {
   return (await readMountTable())

@@ -1,5 +1,5 @@
 /**
- * Driver `kernel`: the FUSE kernel protocol over /dev/fuse, without an addon. Linux, root, little-endian.
+ * Driver `kernel`: the FUSE kernel protocol over /dev/fuse, without an addon. Linux, little-endian.
  *
  * Never: touches its own mount, not even asynchronously: it would wait for itself.
  */
@@ -9,9 +9,9 @@ import { readFile, writeFile } from "node:fs/promises";
 import { endianness } from "node:os";
 import { describeError, FileSystemError } from "../../domain/errors.js";
 import type { FuseDriver, FuseMountOptions, FuseOperations, FuseSession } from "../driver.js";
-import { findMountAt, unmountPath } from "../mount-table.js";
-import { usableMountpoint } from "../mountpoint.js";
-import { mountDevice } from "./mount-program.js";
+import { type MountEntry, unmountPath } from "../mount-table.js";
+import { type MountedDevice, mountDevice } from "./mounted-device.js";
+import { pipeHandleClass } from "./pipe-class.js";
 import type { OperationErrorHandler } from "./replies.js";
 import { KernelSession } from "./session.js";
 import { Transport } from "./transport.js";
@@ -33,34 +33,43 @@ async function mount(
   operations: FuseOperations,
 ): Promise<FuseSession> {
   if (endianness() !== "LE") throw new FileSystemError("not-supported", "Cannot mount on a big-endian host");
-  const mountpoint = await usableMountpoint(mountOptions.mountpoint);
-  const { fileDescriptor, Pipe } = await mountDevice({ ...mountOptions, mountpoint });
+  const Pipe = await pipeHandleClass();
+  const device = await mountDevice(mountOptions);
+  const connection = connect(device.fileDescriptor, Pipe, operations, options.onError);
+  const { session, ended } = connection;
   try {
-    const { session, ended } = connect(fileDescriptor, Pipe, operations, options.onError);
     await Promise.race([session.initialised, ended]);
     await session.initialised;
-    const device = (await findMountAt(mountpoint))?.device;
-    await Promise.all([growReadahead(device), warnOfTimeouts(options.onWarning)]);
-    return fuseSession(session, mountpoint, device, ended);
+    const there = await device.find();
+    await Promise.all([growReadahead(there?.device), warnOfTimeouts(options.onWarning)]);
+    return fuseSession(connection, device, there);
   } catch (error) {
-    await unmountPath(mountpoint, { lazy: true }).catch(() => undefined);
+    await detach(device);
     throw error;
   }
 }
 
-/** Starts to answer the kernel; `ended` settles when the connection has ended and everything it held is given up. */
+interface Connection {
+  readonly session: KernelSession;
+  /** Settles when the connection has ended and everything it held is given up. */
+  readonly ended: Promise<void>;
+  /** Gives the device up, and with it the mount. */
+  readonly end: () => void;
+}
+
+/** Starts to answer the kernel. */
 function connect(
   fileDescriptor: number,
   Pipe: ConstructorParameters<typeof Transport>[1],
   operations: FuseOperations,
   onError: OperationErrorHandler,
-): { readonly session: KernelSession; readonly ended: Promise<void> } {
+): Connection {
   const transport: Transport = openTransport(fileDescriptor, Pipe, (request) => session.receive(request));
   const session = new KernelSession(transport, operations, onError);
   const ended = transport.closed.finally(() => session.end());
   // `closed` of the session hands it on; a mount that fails earlier has nobody to tell.
   ended.catch(() => undefined);
-  return { session, ended };
+  return { session, ended, end: () => transport.end() };
 }
 
 /** Closing the device ends the connection: nothing then waits for answers that nobody will give. */
@@ -73,28 +82,43 @@ function openTransport(...[fileDescriptor, Pipe, onRequest]: ConstructorParamete
   }
 }
 
-function fuseSession(
-  session: KernelSession,
-  mountpoint: string,
-  device: string | undefined,
-  ended: Promise<void>,
-): FuseSession {
-  const closed = ended.then(() => refuseAbort(mountpoint, device));
+async function detach(device: MountedDevice): Promise<void> {
+  const there = await device.find();
+  if (there !== undefined) await unmountPath(there.mountpoint, { lazy: true }).catch(() => undefined);
+}
+
+/** @param mounted Undefined where the kernel does not tell. */
+function fuseSession(connection: Connection, device: MountedDevice, mounted: MountEntry | undefined): FuseSession {
+  const { session } = connection;
+  let isGivenUp = false;
+  const giveUp = () => {
+    isGivenUp = true;
+    connection.end();
+  };
+  const closed = connection.ended.then(() => (isGivenUp ? undefined : refuseAbort(device, mounted)));
   closed.catch(() => undefined);
   return {
     closed,
     invalidateInode: (ino, { data }) => session.invalidateInode(ino, data),
     invalidateEntry: (parent, name) => session.invalidateEntry(parent, name),
-    unmount: ({ lazy }) => unmountPath(mountpoint, { lazy }),
+    async unmount({ lazy }) {
+      if (mounted === undefined) return giveUp();
+      await unmountPath(mounted.mountpoint, { lazy }).catch((error: unknown) => {
+        // A mount that somebody else made may be theirs alone to unmount; without us it answers ENOTCONN.
+        if (!lazy) throw error;
+        giveUp();
+      });
+    },
   };
 }
 
 /** An abort (fusectl, a request timeout of the host) looks like an unmount, but leaves the mount behind. */
-async function refuseAbort(mountpoint: string, device: string | undefined): Promise<void> {
-  const there = await findMountAt(mountpoint);
-  if (there === undefined || there.device !== device) return;
-  throw new FileSystemError("unavailable", `The kernel aborted the connection of ${mountpoint}`, {
-    hint: `Unmount what is left with \`casfs unmount ${mountpoint}\` and mount again`,
+async function refuseAbort(device: MountedDevice, mounted: MountEntry | undefined): Promise<void> {
+  if (mounted === undefined) return;
+  const there = await device.find();
+  if (there === undefined || there.device !== mounted.device) return;
+  throw new FileSystemError("unavailable", `The kernel aborted the connection of ${mounted.mountpoint}`, {
+    hint: `Unmount what is left with \`casfs unmount ${mounted.mountpoint}\` and mount again`,
   });
 }
 

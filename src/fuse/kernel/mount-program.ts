@@ -1,34 +1,26 @@
 /**
- * Opens the FUSE device and mounts it with the system's `mount`, which gets the descriptor by inheritance.
+ * Mounts as root: opens the FUSE device and runs the system's `mount`, which gets the descriptor by inheritance.
  *
  * Never: passes anything of the user as a mount option; source and mountpoint are arguments of their own.
  */
 
-import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
-import type { Socket } from "node:net";
 import { FileSystemError, UsageError } from "../../domain/errors.js";
 import type { FuseMountOptions } from "../driver.js";
-import { casfsMountType, programEnvironment } from "../mount-table.js";
-import type { PipeClass } from "./transport.js";
+import { casfsMountType } from "../mount-table.js";
+import { inheritedDescriptor, runMountHelper } from "./mount-helper.js";
 
-export interface MountedDevice {
-  readonly fileDescriptor: number;
-  /** Node's pipe handle class, by way of the child's stderr. */
-  readonly Pipe: PipeClass;
-}
-
-/** @param options.mountpoint The real path of a directory. @throws FileSystemError, UsageError with a hint. */
-export async function mountDevice(options: FuseMountOptions): Promise<MountedDevice> {
+/**
+ * @param options.mountpoint The real path of a directory.
+ * @returns the mounted device.
+ * @throws FileSystemError, UsageError with a hint.
+ */
+export async function mountAsRoot(options: FuseMountOptions): Promise<number> {
   refuseConfusingSource(options.source);
-  if (process.geteuid?.() !== 0) {
-    throw new FileSystemError("not-permitted", `Cannot mount on ${options.mountpoint}: only root may`, {
-      hint: "Mounting as an ordinary user is not supported yet; run casfs as root",
-    });
-  }
   const fileDescriptor = openDevice();
   try {
-    return { fileDescriptor, Pipe: await runMount(fileDescriptor, options) };
+    await runMount(fileDescriptor, options);
+    return fileDescriptor;
   } catch (error) {
     closeSync(fileDescriptor);
     throw error;
@@ -59,32 +51,15 @@ function openDevice(): number {
   }
 }
 
-/** The device's number in the child, where stdio ends. */
-const inheritedDescriptor = 3;
-
-async function runMount(fileDescriptor: number, options: FuseMountOptions): Promise<PipeClass> {
+async function runMount(fileDescriptor: number, options: FuseMountOptions): Promise<void> {
   // -i: no helper program. -c: `mount` must not look at the path again once we are mounted there and do not answer yet.
   const mountArguments = ["-i", "-c", "-t", casfsMountType, "-o", mountOptions(options), "--"];
-  const child = spawn("mount", [...mountArguments, options.source, options.mountpoint], {
-    stdio: ["ignore", "ignore", "pipe", fileDescriptor],
-    env: programEnvironment,
-    cwd: "/",
-  });
-  const stderr = child.stderr as Socket & { readonly _handle?: { readonly constructor: PipeClass } };
-  const Pipe = stderr._handle?.constructor;
-  let said = "";
-  stderr.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
-  });
-  const status = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
+  const result = await runMountHelper("mount", [...mountArguments, options.source, options.mountpoint], {
+    descriptor: fileDescriptor,
   }).catch((error: unknown) => {
     throw new FileSystemError("not-supported", "Cannot run the program `mount`", { cause: error });
   });
-  if (status !== 0) throw mountError(options.mountpoint, said.trim());
-  if (Pipe === undefined) throw new FileSystemError("not-supported", "Cannot find the pipe handle of this Node.js");
-  return Pipe;
+  if (!result.ok) throw mountError(options.mountpoint, result.said);
 }
 
 function mountOptions({ allowOther, readOnly }: FuseMountOptions): string {
@@ -102,7 +77,7 @@ function mountOptions({ allowOther, readOnly }: FuseMountOptions): string {
 }
 
 function mountError(mountpoint: string, said: string): FileSystemError {
-  const what = `Cannot mount on ${mountpoint}: ${said.replaceAll("\n", "; ")}`;
+  const what = `Cannot mount on ${mountpoint}: ${said}`;
   if (/permission denied|not permitted|superuser/i.test(said)) {
     return new FileSystemError("not-permitted", what, {
       hint: "Mounting needs CAP_SYS_ADMIN; in a container: `docker run --cap-add SYS_ADMIN --device /dev/fuse`",

@@ -1,8 +1,7 @@
 /**
  * Reads requests from the FUSE device and writes replies to it.
  *
- * Relies on: libuv reads the device like a pipe, one request for each read, driven by epoll; `Pipe` is Node's own
- * handle class, taken from a child's stderr because no documented way leads to it.
+ * Relies on: libuv reads the device like a pipe, one request for each read, driven by epoll.
  * Never: blocks the event loop. Replies are synchronous because the kernel takes them at once; notifications may wait
  * for a page or directory that an unanswered request of ours holds, so they go through the thread pool.
  */
@@ -11,13 +10,8 @@ import { write, writeSync } from "node:fs";
 import { Socket, type SocketConstructorOpts } from "node:net";
 import { deferred } from "../../lib/deferred.js";
 import { type DeviceBuffer, DeviceBufferPool, transferBytesMax } from "./device-buffer.js";
+import type { PipeClass } from "./pipe-class.js";
 import type { RequestBytes } from "./wire-request.js";
-
-/** Node's internal handle around `uv_pipe_t`. */
-export interface PipeHandle {
-  open(fileDescriptor: number): number | undefined;
-}
-export type PipeClass = new (type: number) => PipeHandle;
 
 /** `PipeConstants.SOCKET`: a stream and not a server. */
 const pipeTypeSocket = 0;
@@ -32,6 +26,7 @@ export class Transport {
   readonly #fileDescriptor: number;
   readonly #requestBuffers = new DeviceBufferPool({ sizeBytes: requestBytesMax, freeMax: freeRequestBuffersMax });
   #current: DeviceBuffer;
+  readonly #socket: Socket;
   #currentIsHeld = false;
   #isOpen = true;
   #asyncWrites = 0;
@@ -64,6 +59,7 @@ export class Transport {
       () => this.#stop(),
     );
     let failed: NodeJS.ErrnoException | undefined;
+    this.#socket = socket;
     socket.on("error", (error: NodeJS.ErrnoException) => {
       if (!endOfConnection.has(error.code ?? "")) failed = error;
     });
@@ -121,6 +117,11 @@ export class Transport {
         resolve();
       });
     });
+  }
+
+  /** Gives the device up: the kernel fails every request from then on, with ENOTCONN. */
+  end(): void {
+    this.#socket.destroy();
   }
 
   /** No writes from now on; resolves when those on threads have ended, because the descriptor's number is used again. */
