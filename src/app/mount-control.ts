@@ -200,7 +200,7 @@ export class MountControl implements ControlApi {
   ): Promise<boolean> {
     try {
       const archive = this.#parts.fileSystem.coldOpens.coldArchive(record.content!);
-      await this.#parts.recalls.recall(archive, { tier });
+      await this.#parts.recalls.recall(archive, { tier, origin: "restore" });
       return true;
     } catch (error) {
       failed.push({ path, reason: describeError(error) });

@@ -59,6 +59,13 @@ export interface CacheUsage {
   readonly maxBytes: number;
 }
 
+/** What has to be evicted, and what to say when that cannot be. */
+interface Shortage {
+  /** Not positive when nothing is short. */
+  readonly needBytes: number;
+  readonly why: (freedBytes: number) => string;
+}
+
 type Resident = { -readonly [Field in keyof Omit<CachedRow, "key">]: CachedRow[Field] } & { openCount: number };
 
 export class ContentCache implements CachedContents, ContentSink, CachedCopies {
@@ -299,37 +306,46 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
 
   /** @throws FileSystemError "no-space" before anything is evicted in vain. */
   async #makeRoom(archive: ColdArchive, missingBytes: number): Promise<void> {
-    await this.#makeRoomInCache(archive);
-    await this.#makeRoomOnDisk(archive, missingBytes);
+    await this.#evictFor(archive, this.#shortInCache(archive.sizeBytes, this.#landingBytes - archive.sizeBytes));
+    await this.#evictFor(archive, await this.#shortOnDisk(missingBytes + this.#unwrittenBytes(archive.key)));
   }
 
-  async #makeRoomInCache(archive: ColdArchive): Promise<void> {
+  async whyNoRoom(sizeBytes: number, underWayBytes: number): Promise<string | null> {
+    const landedBytes = this.#landingBytes - this.#unwrittenBytes(undefined);
+    const cache = this.#shortInCache(sizeBytes, underWayBytes);
+    const disk = await this.#shortOnDisk(sizeBytes + Math.max(0, underWayBytes - landedBytes));
+    return this.#whyNot(cache) ?? this.#whyNot(disk);
+  }
+
+  async #evictFor(archive: ColdArchive, short: Shortage): Promise<void> {
+    const reason = this.#whyNot(short);
+    if (reason !== null) throw noSpace(archive, reason);
+    await this.#evictAll(this.#chooseEvictions(short.needBytes).keys);
+  }
+
+  #whyNot({ needBytes, why }: Shortage): string | null {
+    const { freedBytes } = this.#chooseEvictions(needBytes);
+    return freedBytes < needBytes ? why(freedBytes) : null;
+  }
+
+  /** What must be evicted for `sizeBytes` to land; a content larger than the cache is taken alone. */
+  #shortInCache(sizeBytes: number, underWayBytes: number): Shortage {
     const { maxBytes } = this.#options;
-    const usedBytes = this.#residents.calculatedSize;
-    const otherBytes = usedBytes + this.#landingBytes - archive.sizeBytes;
-    const needBytes = Math.min(otherBytes + archive.sizeBytes - maxBytes, otherBytes);
-    const choice = this.#chooseEvictions(needBytes);
-    if (choice.freedBytes < needBytes) {
-      throw noSpace(
-        archive,
-        `only ${maxBytes - otherBytes + choice.freedBytes} of the cache's ${maxBytes} bytes can be freed`,
-      );
-    }
-    await this.#evictAll(choice.keys);
+    const otherBytes = this.#residents.calculatedSize + underWayBytes;
+    const why = (freedBytes: number) =>
+      `only ${Math.max(0, maxBytes - otherBytes + freedBytes)} of the cache's ${maxBytes} bytes can be freed`;
+    return { needBytes: Math.min(otherBytes + sizeBytes - maxBytes, otherBytes), why };
   }
 
-  async #makeRoomOnDisk(archive: ColdArchive, missingBytes: number): Promise<void> {
+  async #shortOnDisk(bytes: number): Promise<Shortage> {
+    const { keepFreeBytes } = this.#options;
     const freeBytes = await (this.#parts.freeBytes ?? freeBytesOfDisk)(this.#parts.layout.cacheDirectory);
-    const needBytes = missingBytes + this.#unwrittenBytes(archive.key) + this.#options.keepFreeBytes - freeBytes;
-    const choice = this.#chooseEvictions(needBytes);
-    if (choice.freedBytes < needBytes) {
-      throw noSpace(archive, `the disk has ${freeBytes} bytes, of which ${this.#options.keepFreeBytes} stay free`);
-    }
-    await this.#evictAll(choice.keys);
+    const why = () => `the disk has ${freeBytes} bytes, of which ${keepFreeBytes} stay free`;
+    return { needBytes: bytes + keepFreeBytes - freeBytes, why };
   }
 
   /** What the other landings are still going to write. */
-  #unwrittenBytes(except: ArchiveKey): number {
+  #unwrittenBytes(except: ArchiveKey | undefined): number {
     let sum = 0;
     for (const [key, { archive, landing }] of this.#landings) {
       if (key !== except) sum += landing === undefined ? archive.sizeBytes : totalBytes(landing.missing());

@@ -13,6 +13,7 @@ interface RecallRow {
   readonly tier: string;
   readonly job_id: string | null;
   readonly requested_at_ms: number;
+  readonly replaced: number;
 }
 
 export class RecallTable implements RestoreJournal {
@@ -21,6 +22,7 @@ export class RecallTable implements RestoreJournal {
   readonly #clock: Clock;
   readonly #unfinished: BetterSqlite3.Statement<[], RecallRow>;
   readonly #insert: BetterSqlite3.Statement<[number, string, number]>;
+  readonly #replace: BetterSqlite3.Statement<[number]>;
   readonly #setJob: BetterSqlite3.Statement<[string, number]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #book: BetterSqlite3.Statement<[string, number, number, number]>;
@@ -36,7 +38,9 @@ export class RecallTable implements RestoreJournal {
     this.#clock = clock;
     const { sql } = database;
     this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key");
-    this.#insert = sql.prepare("INSERT OR REPLACE INTO recall (archive_key, tier, requested_at_ms) VALUES (?, ?, ?)");
+    this.#insert = sql.prepare(`INSERT INTO recall (archive_key, tier, requested_at_ms) VALUES (?, ?, ?)
+      ON CONFLICT (archive_key) DO UPDATE SET tier = excluded.tier, job_id = NULL`);
+    this.#replace = sql.prepare("UPDATE recall SET job_id = NULL, replaced = replaced + 1 WHERE archive_key = ?");
     this.#setJob = sql.prepare("UPDATE recall SET job_id = ? WHERE archive_key = ?");
     this.#remove = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
     this.#book = sql.prepare(`INSERT INTO recall_ledger (job_id, size_bytes, requested_at_ms, archive_key, tier)
@@ -54,12 +58,17 @@ export class RecallTable implements RestoreJournal {
         tier: row.tier as RetrievalTier,
         jobId: row.job_id as JobId | null,
         requestedAt: row.requested_at_ms as Instant,
+        replaced: row.replaced,
       };
     });
   }
 
   willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void> {
     return this.#database.mutate(() => void this.#insert.run(archive, tier, this.#clock.now()));
+  }
+
+  willReplace(archive: ArchiveKey): Promise<void> {
+    return this.#database.mutate(() => void this.#replace.run(archive));
   }
 
   didRequest(archive: ArchiveKey, job: JobId): Promise<void> {

@@ -205,3 +205,8 @@ export const trashStep = `
     ino  INTEGER PRIMARY KEY
   ) STRICT;
 `;
+
+/** A later step: an output that expired is replaced once, restarts included. */
+export const recallReplacedStep = `
+  ALTER TABLE recall ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;  -- jobs that took the place of an expired one
+`;

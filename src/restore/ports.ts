@@ -5,6 +5,9 @@ import type { ArchiveId, ArchiveKey, JobId, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import type { RetrievalTier, TreeHashHex } from "../protocol/service.js";
 
+/** Who asked for a recall: an open that waits, a person who has confirmed what it costs, or a guess of what comes next. */
+export type RecallOrigin = "open" | "restore" | "ahead";
+
 /** An archive as the catalog knows it. */
 export interface ColdArchive {
   readonly key: ArchiveKey;
@@ -20,13 +23,18 @@ export interface JournaledRecall {
   readonly tier: RetrievalTier;
   readonly jobId: JobId | null;
   readonly requestedAt: Instant;
+  /** Jobs that took the place of one whose output was gone. */
+  readonly replaced: number;
 }
 
 /** Promises resolve when the change is committed: it then survives kill -9. */
 export interface RestoreJournal {
   /** Recalls that neither landed nor failed, oldest first; asked once, at start. */
   unfinished(): readonly JournaledRecall[];
+  /** A new recall, or a faster tier for one that goes on; whether there is a job is open from here. */
   willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void>;
+  /** The output of the job is gone; another one takes its place. */
+  willReplace(archive: ArchiveKey): Promise<void>;
   didRequest(archive: ArchiveKey, jobId: JobId): Promise<void>;
   didLand(archive: ArchiveKey): Promise<void>;
   didFail(archive: ArchiveKey, message: string): Promise<void>;
@@ -53,6 +61,11 @@ export interface Landing extends AsyncDisposable {
 
 export interface ContentSink {
   has(archive: ArchiveKey): boolean;
+  /**
+   * Why a content of `sizeBytes` could not land when `underWayBytes` of others were going to land before it; null when
+   * it could. Nothing is evicted yet.
+   */
+  whyNoRoom(sizeBytes: number, underWayBytes: number): Promise<string | null>;
   /**
    * Makes room and opens (or re-opens) the landing place. Disposing keeps the verified pieces for a later `begin`.
    *

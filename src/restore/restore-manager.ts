@@ -4,25 +4,30 @@
  * Relies on: the journal, by which a recall goes on after a restart. A recall has no single owner among its callers:
  * who stops waiting leaves it to the others, and when nobody waits it lands all the same, because it is paid for and
  * CAS cannot cancel a job.
- * Never: starts a job while the service has one for the same bytes, nor shows bytes whose tree hash is wrong.
+ * Never: starts a job while the service has one for the same bytes (but for a faster tier that somebody asked for), nor
+ * more jobs than line and cache can take, nor shows bytes whose tree hash is wrong.
  */
 
-import { CancelledError, CorruptError, describeError, isMissing, isTransient, ServiceError } from "../domain/errors.js";
+import { CancelledError, CorruptError, describeError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveKey, JobId } from "../domain/ids.js";
-import { type Clock, type Instant, ms } from "../domain/time.js";
-import { AbortScope } from "../lib/abort-scope.js";
-import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
-import { type Deferred, deferred } from "../lib/deferred.js";
+import { type Clock, hours, type Instant, type Milliseconds } from "../domain/time.js";
+import { AbortScope, abortable } from "../lib/abort-scope.js";
+import type { BackoffLimits } from "../lib/backoff.js";
+import { deferred } from "../lib/deferred.js";
 import { Semaphore } from "../lib/semaphore.js";
 import { downloadPieceBytes } from "../protocol/limits.js";
 import type { CasService, JobDescription, RetrievalTier } from "../protocol/service.js";
+import { ArchiveLanding } from "./archive-landing.js";
 import { JobList } from "./job-list.js";
 import type { JobPoller } from "./job-poller.js";
-import type { ColdArchive, ContentSink, Landing, RestoreJournal } from "./ports.js";
-import { downloadOutput } from "./range-download.js";
-import { nextRestoreState, type RestoreEvent, type RestoreState } from "./restore-state.js";
-import { acceptedTier, expectedJobEnd, jobToJoin } from "./retrieval-plan.js";
+import { LineRate } from "./line-rate.js";
+import type { ColdArchive, ContentSink, JournaledRecall, RecallOrigin, RestoreJournal } from "./ports.js";
+import { type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
+import { RecallQueue } from "./recall-queue.js";
+import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
+import { acceptedTier, isFasterTier, jobToJoin } from "./retrieval-plan.js";
+import { type Patience, pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
 export interface RestoreManagerParts {
   readonly service: Pick<CasService, "initiateJob" | "listJobs" | "getJobOutput">;
@@ -38,45 +43,29 @@ export interface RestoreManagerParts {
 export interface RestoreManagerOptions {
   /** Pieces of one content that are fetched at a time. */
   readonly downloadConcurrency?: number;
-  /** Contents that land at a time. */
+  /** Contents that land at a time; of small ones some more. */
   readonly landingConcurrency?: number;
   /** Jobs that are started at a time. */
   readonly requestConcurrency?: number;
   readonly pieceBytes?: number;
+  /** How long the service keeps the output of a job. */
+  readonly outputLifetimeMs?: Milliseconds;
 }
 
-export interface RecallStatus {
-  readonly archive: ColdArchive;
+export interface RecallWish {
   readonly tier: RetrievalTier;
-  readonly job: JobId | null;
-  readonly state: RestoreState;
-  readonly landedBytes: number;
-  readonly startedAt: Instant;
-  /** A guess: the tier's usual time, then what the download's speed so far suggests; null when nothing is known. */
-  readonly expectedAt: Instant | null;
-}
-
-interface Recall {
-  readonly archive: ColdArchive;
-  readonly tier: RetrievalTier;
-  readonly startedAt: Instant;
-  readonly landed: Deferred<void>;
-  job: JobId | null;
-  state: RestoreState;
-  landedBytes: number;
-  landingSince: { readonly at: Instant; readonly bytes: number } | undefined;
-  task: Promise<void>;
+  /** "open" when absent. A recall that goes on takes the more urgent of two. */
+  readonly origin?: RecallOrigin;
+  /** Order a second job when the one that runs has a slower tier: somebody has agreed to pay for it. */
+  readonly faster?: boolean;
 }
 
 const requestRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 30_000 };
-// The retrieval is paid for and its output waits for a day, so an outage of an hour must not lose it.
-const landingRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 300_000 };
 const requestAttemptsMax = 4;
-const landingAttemptsMax = 20;
+/** Nobody waits for it, so an outage is waited for. */
+const backgroundPatienceMs = hours(24);
 /** A job that is gone before its output was fetched is replaced so often. */
 const replacementJobsMax = 1;
-/** Downloads whose whole tree hash may be wrong, though their pieces were right. */
-const wrongDownloadsMax = 2;
 
 export class RestoreManager {
   readonly #parts: RestoreManagerParts;
@@ -84,23 +73,26 @@ export class RestoreManager {
   readonly #closing = new AbortScope();
   readonly #jobList: JobList;
   readonly #requests: Semaphore;
-  readonly #landings: Semaphore;
-  readonly #downloadConcurrency: number;
-  readonly #pieceBytes: number;
+  readonly #queue: RecallQueue;
+  readonly #landing: ArchiveLanding;
 
   constructor(parts: RestoreManagerParts, options: RestoreManagerOptions = {}) {
     this.#parts = parts;
-    this.#jobList = new JobList(parts.service, this.#closing.signal);
-    this.#requests = new Semaphore(options.requestConcurrency ?? 8);
-    this.#landings = new Semaphore(options.landingConcurrency ?? 2);
-    this.#downloadConcurrency = options.downloadConcurrency ?? 4;
-    this.#pieceBytes = options.pieceBytes ?? downloadPieceBytes;
+    const { pieceBytes = downloadPieceBytes, outputLifetimeMs = hours(24) } = options;
+    const { downloadConcurrency = 4, landingConcurrency = 2, requestConcurrency = 8 } = options;
+    const { signal } = this.#closing;
+    const rate = new LineRate(parts.clock);
+    this.#jobList = new JobList(parts.service, signal);
+    this.#requests = new Semaphore(requestConcurrency);
+    this.#queue = new RecallQueue({ ...parts, rate, outputLifetimeMs });
+    const landingOptions = { pieceBytes, outputLifetimeMs, downloadConcurrency, landingConcurrency };
+    this.#landing = new ArchiveLanding({ ...parts, rate, signal }, landingOptions);
   }
 
   /** Goes on with the recalls that the journal knows. */
   resume(): void {
-    for (const { archive, tier, jobId, requestedAt } of this.#parts.journal.unfinished()) {
-      if (!this.#recalls.has(archive.key)) this.#begin(archive, tier, requestedAt, jobId);
+    for (const journaled of this.#parts.journal.unfinished()) {
+      if (!this.#recalls.has(journaled.archive.key)) this.#begin(journaled, "restore", false);
     }
   }
 
@@ -112,20 +104,21 @@ export class RestoreManager {
    * @throws CorruptError when the bytes stay wrong; ServiceError, with the service's own message, when the job failed
    * or the service refuses; FileSystemError "no-space"; CancelledError when the manager is closed.
    */
-  recall(archive: ColdArchive, { tier }: { readonly tier: RetrievalTier }): Promise<void> {
+  recall(archive: ColdArchive, { tier, origin = "open", faster = false }: RecallWish): Promise<void> {
     if (this.#closing.signal.aborted) return unattended(Promise.reject(this.#closing.signal.reason));
-    const running = this.#recalls.get(archive.key);
-    if (running !== undefined) return running.landed.promise;
-    if (this.#parts.sink.has(archive.key)) return Promise.resolve();
     const accepted = acceptedTier(tier, archive.sizeBytes);
     if (accepted !== tier)
       this.#warn(`Archive ${archive.id} is too large for tier ${tier}: it is recalled as ${accepted}`);
-    return this.#begin(archive, accepted, this.#parts.clock.now(), undefined).landed.promise;
+    const running = this.#recalls.get(archive.key);
+    if (running !== undefined) return this.#join(running, { tier: accepted, origin, faster });
+    if (this.#parts.sink.has(archive.key)) return Promise.resolve();
+    const requestedAt = this.#parts.clock.now();
+    return this.#begin({ archive, tier: accepted, requestedAt, jobId: null, replaced: 0 }, origin, true).landed.promise;
   }
 
   status(archive: ArchiveKey): RecallStatus | undefined {
     const recall = this.#recalls.get(archive);
-    return recall === undefined ? undefined : this.#statusOf(recall);
+    return recall === undefined ? undefined : statusOfRecall(recall, this.#parts.clock);
   }
 
   /** The same in fewer words, for extended attributes. */
@@ -134,38 +127,47 @@ export class RestoreManager {
   }
 
   snapshot(): RecallStatus[] {
-    return [...this.#recalls.values()].map((recall) => this.#statusOf(recall));
+    return [...this.#recalls.values()].map((recall) => statusOfRecall(recall, this.#parts.clock));
   }
 
   /** Stops what is in flight and waits for it. The journal keeps the recalls for the next start. */
   async close(): Promise<void> {
     this.#closing.abort(new CancelledError("The recall"));
+    await this.#queue.close();
     await Promise.all([...this.#recalls.values()].map((recall) => recall.task));
   }
 
-  /** @param journaledJob The journal's last word about a recall of an earlier life; undefined for a new one. */
-  #begin(
-    archive: ColdArchive,
-    tier: RetrievalTier,
-    startedAt: Instant,
-    journaledJob: JobId | null | undefined,
-  ): Recall {
+  #begin({ archive, tier, jobId, requestedAt, replaced }: JournaledRecall, origin: RecallOrigin, isNew: boolean) {
     const landed = deferred<void>();
     unattended(landed.promise);
     const recall: Recall = {
       archive,
       tier,
-      startedAt,
+      origin,
+      startedAt: requestedAt,
       landed,
-      job: journaledJob ?? null,
+      job: jobId,
+      jobs: new Set(jobId === null ? [] : [jobId]),
+      jobAdded: deferred(),
+      replaced,
       state: "requesting",
+      heldBy: null,
       landedBytes: 0,
       landingSince: undefined,
       task: Promise.resolve(),
     };
     this.#recalls.set(archive.key, recall);
-    recall.task = this.#run(recall, journaledJob === undefined);
+    recall.task = this.#run(recall, isNew);
     return recall;
+  }
+
+  #join(recall: Recall, { tier, origin, faster }: Required<RecallWish>): Promise<void> {
+    if (origin === "open" || recall.origin === "ahead") {
+      recall.origin = origin;
+      this.#queue.wake();
+    }
+    if (!faster || !isFasterTier(tier, recall.tier)) return recall.landed.promise;
+    return unattended(this.#hasten(recall, tier).then(() => recall.landed.promise));
   }
 
   /** Never rejects. */
@@ -173,13 +175,18 @@ export class RestoreManager {
     const { archive, landed } = recall;
     try {
       await this.#recallNow(recall, isNew);
-      this.#recalls.delete(archive.key);
+      this.#end(archive.key);
       landed.resolve();
     } catch (error) {
       await this.#fail(recall, error);
-      this.#recalls.delete(archive.key);
+      this.#end(archive.key);
       landed.reject(error);
     }
+  }
+
+  #end(archive: ArchiveKey): void {
+    this.#recalls.delete(archive);
+    this.#queue.leave(archive);
   }
 
   async #recallNow(recall: Recall, isNew: boolean): Promise<void> {
@@ -195,22 +202,30 @@ export class RestoreManager {
   }
 
   async #requestAndLand(recall: Recall): Promise<void> {
-    let gone: JobId | undefined;
-    for (let replaced = 0; ; replaced += 1) {
-      const job: JobId = recall.job ?? (await this.#findOrStartJob(recall, gone));
+    for (let gone: JobId | undefined; ; ) {
+      if (recall.job === null) await this.#findOrStartJob(recall, gone);
+      else this.#queue.join(recall);
+      this.#advance(recall, "job-known");
       try {
-        if (recall.state === "requesting") this.#advance(recall, "job-known");
-        await this.#retrieve(recall, job);
-        await this.#land(recall, job);
+        const job = await this.#retrieve(recall);
+        await this.#landing.land(recall, job);
+        this.#advance(recall, "verified");
         return;
       } catch (error) {
-        if (!isMissing(error) || replaced === replacementJobsMax) throw error;
-        this.#warn(`Job ${job} of archive ${recall.archive.id} has expired; another one is started`);
-        this.#advance(recall, "job-gone");
-        recall.job = null;
-        gone = job;
+        if (!isMissing(error) || recall.replaced >= replacementJobsMax) throw error;
+        gone = recall.job!;
+        await this.#replace(recall, gone);
       }
     }
+  }
+
+  async #replace(recall: Recall, gone: JobId): Promise<void> {
+    this.#warn(`Job ${gone} of archive ${recall.archive.id} has expired; another one takes its place`);
+    await this.#parts.journal.willReplace(recall.archive.key);
+    this.#advance(recall, "job-gone");
+    recall.replaced += 1;
+    recall.job = null;
+    recall.jobs.clear();
   }
 
   /**
@@ -218,30 +233,32 @@ export class RestoreManager {
    *
    * @param gone A job that may still be listed, and whose output is not there any more.
    */
-  async #findOrStartJob(recall: Recall, gone: JobId | undefined): Promise<JobId> {
+  async #findOrStartJob(recall: Recall, gone: JobId | undefined): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const jobs = await this.#jobList.of(recall.archive.vault);
-        const joined = jobToJoin(
-          jobs.filter(({ id }) => id !== gone),
-          recall.archive,
-        );
+        const { archive } = recall;
+        const isUsable = ({ id }: JobDescription) => id !== gone;
+        let joined = jobToJoin((await this.#jobList.of(archive.vault)).filter(isUsable), archive);
+        if (joined !== undefined) this.#queue.join(recall);
+        else if (await this.#waitForTurn(recall)) {
+          // Somebody else may have ordered it while this recall was queued.
+          joined = jobToJoin((await this.#jobList.of(archive.vault)).filter(isUsable), archive);
+        }
         const job = joined?.id ?? (await this.#startJob(recall));
-        await this.#parts.journal.didRequest(recall.archive.key, job);
-        recall.job = job;
-        const { id: archiveId, sizeBytes } = recall.archive;
-        this.#parts.observer({
-          type: "recall-started",
-          archiveId,
-          jobId: job,
-          joined: joined !== undefined,
-          sizeBytes,
-        });
-        return job;
+        return await this.#didRequest(recall, job, joined !== undefined);
       } catch (error) {
-        await this.#pauseOrThrow(error, attempt, requestAttemptsMax, requestRetry);
+        await pauseOrThrow(this.#retryParts, error, attempt, this.#patience(recall), requestRetry);
       }
     }
+  }
+
+  /** @returns whether it took a while. */
+  async #waitForTurn(recall: Recall): Promise<boolean> {
+    const since = this.#parts.clock.now();
+    this.#advance(recall, "held");
+    await this.#queue.enter(recall, this.#closing.signal);
+    this.#advance(recall, "let-go");
+    return this.#parts.clock.now() > since;
   }
 
   #startJob({ archive, tier }: Recall): Promise<JobId> {
@@ -250,67 +267,53 @@ export class RestoreManager {
     return this.#requests.run(signal, () => this.#parts.service.initiateJob(archive.vault, request, { signal }));
   }
 
-  /** Waits until the output is there. */
-  async #retrieve(recall: Recall, jobId: JobId): Promise<void> {
+  async #didRequest(recall: Recall, job: JobId, joined: boolean): Promise<void> {
+    const { key, id: archiveId, sizeBytes } = recall.archive;
+    await this.#parts.journal.didRequest(key, job);
+    recall.job = job;
+    recall.jobs.add(job);
+    this.#parts.observer({ type: "recall-started", archiveId, jobId: job, joined, sizeBytes });
+  }
+
+  /** A second job, at a faster tier, for a recall whose first one runs. The bytes come from the one that is done first. */
+  async #hasten(recall: Recall, tier: RetrievalTier): Promise<void> {
     const { archive } = recall;
-    const job = await this.#parts.poller.wait(archive.vault, jobId, { signal: this.#closing.signal });
-    if (job.status === "failed") throw jobFailed(archive, job);
-    if (job.action === "retrieve-archive" && job.archiveTreeHash !== archive.treeHash) {
-      throw new CorruptError(`Cannot recall archive ${archive.id}: the service has other bytes than were archived`);
-    }
-    this.#advance(recall, "job-succeeded");
+    if (recall.state === "landing" || recall.state === "landed") return;
+    recall.tier = tier;
+    await this.#parts.journal.willRequest(archive.key, tier);
+    if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
+    const jobs = await abortable(this.#jobList.of(archive.vault), this.#closing.signal);
+    const found = jobToJoin(jobs, archive);
+    const isFast = found !== undefined && (found.status === "succeeded" || !isFasterTier(tier, found.tier));
+    const job = isFast ? found.id : await this.#startJob(recall);
+    await this.#didRequest(recall, job, isFast);
+    recall.jobAdded.resolve();
   }
 
-  async #land(recall: Recall, job: JobId): Promise<void> {
-    const { signal } = this.#closing;
-    await this.#landings.run(signal, async () => {
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          await this.#landOnce(recall, job);
-          return;
-        } catch (error) {
-          await this.#pauseOrThrow(error, attempt, landingAttemptsMax, landingRetry);
-        }
+  /** Waits until the output of one of its jobs is there. */
+  async #retrieve(recall: Recall): Promise<JobId> {
+    for (;;) {
+      using scope = new AbortScope(this.#closing.signal);
+      const ended = await this.#firstToEnd(recall, scope.signal).finally(() => scope.abort());
+      if (ended === undefined) {
+        recall.jobAdded = deferred();
+        continue;
       }
-    });
-    this.#advance(recall, "verified");
-  }
-
-  async #landOnce(recall: Recall, job: JobId): Promise<void> {
-    for (let wrong = 1; ; wrong += 1) {
-      await using landing = await this.#parts.sink.begin(recall.archive);
-      await this.#download(recall, job, landing);
-      if ((await landing.treeHash()) === recall.archive.treeHash) {
-        await landing.commit();
-        return;
+      recall.job = ended.id;
+      if (ended.status === "succeeded") {
+        checkBytes(recall.archive, ended);
+        this.#advance(recall, "job-succeeded");
+        return ended.id;
       }
-      await landing.discard();
-      const { id, sizeBytes } = recall.archive;
-      this.#parts.observer({ type: "piece-corrupt", archiveId: id, start: 0, end: sizeBytes });
-      if (wrong === wrongDownloadsMax) {
-        throw new CorruptError(`Cannot recall archive ${id}: its bytes came with a wrong tree hash ${wrong} times`);
-      }
+      recall.jobs.delete(ended.id);
+      if (recall.jobs.size === 0) throw jobFailed(recall.archive, ended);
     }
   }
 
-  async #download(recall: Recall, job: JobId, landing: Landing): Promise<void> {
-    const { archive } = recall;
-    const missingBytes = landing.missing().reduce((sum, range) => sum + range.end - range.start, 0);
-    recall.landedBytes = archive.sizeBytes - missingBytes;
-    recall.landingSince = { at: this.#parts.clock.now(), bytes: recall.landedBytes };
-    await downloadOutput(
-      this.#parts,
-      { archive, job, landing },
-      {
-        pieceBytes: this.#pieceBytes,
-        concurrency: this.#downloadConcurrency,
-        signal: this.#closing.signal,
-        // A piece that is fetched again counts again; a status may say a little too much, never more than the whole.
-        onBytes: (count) => {
-          recall.landedBytes = Math.min(archive.sizeBytes, recall.landedBytes + count);
-        },
-      },
-    );
+  /** undefined when another job was added. */
+  #firstToEnd({ archive, jobs, jobAdded }: Recall, signal: AbortSignal): Promise<JobDescription | undefined> {
+    const waiting = [...jobs].map((job) => this.#parts.poller.wait(archive.vault, job, { signal }));
+    return Promise.race([...waiting, jobAdded.promise.then(() => undefined)]);
   }
 
   async #fail(recall: Recall, error: unknown): Promise<void> {
@@ -325,13 +328,13 @@ export class RestoreManager {
     }
   }
 
-  async #pauseOrThrow(error: unknown, attempt: number, attemptsMax: number, limits: BackoffLimits): Promise<void> {
-    const { signal } = this.#closing;
-    signal.throwIfAborted();
-    if (!isTransient(error) || attempt === attemptsMax) throw error;
-    const delayMs = ms(backoffDelayMs(attempt, limits, this.#parts.random));
-    this.#warn(`${describeError(error)}; it will be tried again`);
-    await this.#parts.clock.sleep(delayMs, { signal });
+  #patience({ origin, startedAt }: Recall): Patience {
+    const patienceMs = origin === "open" ? 0 : backgroundPatienceMs;
+    return { attemptsMax: requestAttemptsMax, until: (startedAt + patienceMs) as Instant };
+  }
+
+  get #retryParts(): RetryPauseParts {
+    return { ...this.#parts, signal: this.#closing.signal };
   }
 
   #advance(recall: Recall, event: RestoreEvent): void {
@@ -341,27 +344,18 @@ export class RestoreManager {
   #warn(message: string): void {
     this.#parts.observer({ type: "warning", message });
   }
-
-  #statusOf(recall: Recall): RecallStatus {
-    const { archive, tier, job, state, landedBytes, startedAt } = recall;
-    return { archive, tier, job, state, landedBytes, startedAt, expectedAt: this.#expectedAt(recall) };
-  }
-
-  #expectedAt({ archive, tier, state, landedBytes, startedAt, landingSince }: Recall): Instant | null {
-    const now = this.#parts.clock.now();
-    if (state === "requesting" || state === "retrieving")
-      return Math.max(now, expectedJobEnd(tier, startedAt)) as Instant;
-    if (landingSince === undefined) return null;
-    const bytesPerMs = (landedBytes - landingSince.bytes) / (now - landingSince.at);
-    if (!(bytesPerMs > 0) || !Number.isFinite(bytesPerMs)) return null;
-    return Math.round(now + (archive.sizeBytes - landedBytes) / bytesPerMs) as Instant;
-  }
 }
 
 /** Nobody has to wait for `promise`; its failure is reported elsewhere. */
 function unattended(promise: Promise<void>): Promise<void> {
   promise.catch(() => undefined);
   return promise;
+}
+
+/** @throws CorruptError when the job's archive is not the one that was archived under this id. */
+function checkBytes({ id, treeHash }: ColdArchive, job: JobDescription): void {
+  if (job.action !== "retrieve-archive" || job.archiveTreeHash === treeHash) return;
+  throw new CorruptError(`Cannot recall archive ${id}: the service has other bytes than were archived`);
 }
 
 function jobFailed(archive: ColdArchive, job: JobDescription): ServiceError {

@@ -14,6 +14,11 @@ export function acceptedTier(tier: RetrievalTier, sizeBytes: number): RetrievalT
   return tier === "expedited" && sizeBytes > expeditedSizeBytesMax ? "standard" : tier;
 }
 
+/** Whether a job of `tier` may be done before one of `than`. */
+export function isFasterTier(tier: RetrievalTier, than: RetrievalTier): boolean {
+  return retrievalTiers.indexOf(tier) < retrievalTiers.indexOf(than);
+}
+
 /** The job that will have, or has, the whole of `archive` first; a retrieval that exists is not paid for twice. */
 export function jobToJoin(jobs: Iterable<JobDescription>, archive: ColdArchive): ArchiveJob | undefined {
   let best: ArchiveJob | undefined;

@@ -7,7 +7,7 @@
 import type { ArchiveKey, ContentId, JobId } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
-import type { ColdArchive } from "../restore/ports.js";
+import type { ColdArchive, RecallOrigin } from "../restore/ports.js";
 import type { UploadWatcher } from "../upload/ports.js";
 
 /** An open local file; closed by the last user (`close`). Offsets and lengths in bytes. */
@@ -113,7 +113,10 @@ export interface UploadRequests {
 /** What the file system asks of `restore/`. */
 export interface RecallRequests {
   /** Starts a recall or joins the one that runs; resolves when the content is in the cache. */
-  recall(archive: ColdArchive, options: { readonly tier: RetrievalTier }): Promise<void>;
+  recall(
+    archive: ColdArchive,
+    options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },
+  ): Promise<void>;
   /** For extended attributes; undefined when no recall runs. */
   recallOf(
     archive: ArchiveKey,

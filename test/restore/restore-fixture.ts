@@ -4,6 +4,7 @@ import { mergeRanges } from "../../src/cache/landing-pieces.js";
 import { type ByteRange, byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ArchiveKey, type VaultName, vaultName } from "../../src/domain/ids.js";
+import type { RetrievalTier } from "../../src/protocol/service.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
 import type { ColdArchive, ContentSink, Landing } from "../../src/restore/ports.js";
@@ -26,6 +27,13 @@ export class MemorySink implements ContentSink {
 
   has(archive: ArchiveKey): boolean {
     return this.landed.has(archive);
+  }
+
+  /** Why nothing more could land; null when there is room. */
+  noRoom: (sizeBytes: number, underWayBytes: number) => string | null = () => null;
+
+  async whyNoRoom(sizeBytes: number, underWayBytes: number): Promise<string | null> {
+    return this.noRoom(sizeBytes, underWayBytes);
   }
 
   async begin(archive: ColdArchive): Promise<Landing> {
@@ -88,16 +96,16 @@ export class RestoreFixture {
   manager!: RestoreManager;
   poller!: JobPoller;
 
-  private constructor(retrievalMs: number, autoAdvance: boolean) {
+  private constructor(retrievalMs: Record<RetrievalTier, number>, autoAdvance: boolean) {
     this.clock = new FakeClock({ autoAdvance });
     const { clock } = this;
-    this.service = new MemoryCasService({
-      clock,
-      retrievalMs: { expedited: retrievalMs, standard: retrievalMs, bulk: retrievalMs },
-    });
+    this.service = new MemoryCasService({ clock, retrievalMs });
   }
 
-  static async create({ retrievalMs = 1000, autoAdvance = true } = {}): Promise<RestoreFixture> {
+  static async create({
+    retrievalMs = { expedited: 1000, standard: 1000, bulk: 1000 },
+    autoAdvance = true,
+  } = {}): Promise<RestoreFixture> {
     const fixture = new RestoreFixture(retrievalMs, autoAdvance);
     await fixture.service.createVault(vault);
     fixture.restart();

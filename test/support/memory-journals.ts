@@ -283,7 +283,7 @@ export class MemoryRestoreJournal implements RestoreJournal {
   readonly landed: ArchiveKey[] = [];
   readonly failures = new Map<ArchiveKey, string>();
   readonly #archives = new Map<ArchiveKey, ColdArchive>();
-  readonly #unfinished = new Map<ArchiveKey, { tier: RetrievalTier; jobId: JobId | null }>();
+  readonly #unfinished = new Map<ArchiveKey, { tier: RetrievalTier; jobId: JobId | null; replaced: number }>();
 
   /** The journal looks archives up by key, as the catalog does. */
   know(archive: ColdArchive): ColdArchive {
@@ -292,14 +292,22 @@ export class MemoryRestoreJournal implements RestoreJournal {
   }
 
   unfinished(): JournaledRecall[] {
-    return [...this.#unfinished].map(([key, { tier, jobId }]) => {
-      return { archive: this.#archives.get(key)!, tier, jobId, requestedAt: 0 as Instant };
+    return [...this.#unfinished].map(([key, { tier, jobId, replaced }]) => {
+      return { archive: this.#archives.get(key)!, tier, jobId, replaced, requestedAt: 0 as Instant };
     });
   }
 
   willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void> {
     return this.crash.step("willRequest", () => {
-      this.#unfinished.set(archive, { tier, jobId: null });
+      this.#unfinished.set(archive, { tier, jobId: null, replaced: this.#unfinished.get(archive)?.replaced ?? 0 });
+    });
+  }
+
+  willReplace(archive: ArchiveKey): Promise<void> {
+    return this.crash.step("willReplace", () => {
+      const row = this.#unfinished.get(archive)!;
+      row.jobId = null;
+      row.replaced += 1;
     });
   }
 

@@ -1,0 +1,136 @@
+/**
+ * A finished job's output becomes a verified content in the cache.
+ *
+ * Relies on: being called once at a time for one archive. The retrieval is paid for, so neither an outage of hours nor
+ * a disk that is full for a minute loses it.
+ */
+
+import { CasfsError, CorruptError } from "../domain/errors.js";
+import type { JobId } from "../domain/ids.js";
+import { type Instant, type Milliseconds, minutes, seconds } from "../domain/time.js";
+import type { BackoffLimits } from "../lib/backoff.js";
+import { Semaphore } from "../lib/semaphore.js";
+import type { CasService } from "../protocol/service.js";
+import type { LineRate } from "./line-rate.js";
+import type { ContentSink, Landing } from "./ports.js";
+import { downloadOutput } from "./range-download.js";
+import type { Recall } from "./recall.js";
+import { pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
+
+export interface ArchiveLandingParts extends RetryPauseParts {
+  readonly service: Pick<CasService, "getJobOutput">;
+  readonly sink: Pick<ContentSink, "begin">;
+  readonly rate: LineRate;
+}
+
+export interface ArchiveLandingOptions {
+  readonly pieceBytes: number;
+  /** Pieces of one content that are fetched at a time. */
+  readonly downloadConcurrency: number;
+  /** Contents of more than one piece that land at a time. */
+  readonly landingConcurrency: number;
+  readonly outputLifetimeMs: Milliseconds;
+}
+
+const landingRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 300_000 };
+const attemptsMax = 20;
+/** Contents of one piece mostly wait for answers and syncs, so more of them land at a time. */
+const smallPerLarge = 4;
+/** Downloads whose whole tree hash may be wrong, though their pieces were right. */
+const wrongDownloadsMax = 2;
+/** How long a full disk may stay full. */
+const roomWaitMs = minutes(1);
+const roomLookMs = seconds(2);
+
+export class ArchiveLanding {
+  readonly #parts: ArchiveLandingParts;
+  readonly #options: ArchiveLandingOptions;
+  readonly #large: Semaphore;
+  readonly #small: Semaphore;
+
+  constructor(parts: ArchiveLandingParts, options: ArchiveLandingOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#large = new Semaphore(options.landingConcurrency);
+    this.#small = new Semaphore(options.landingConcurrency * smallPerLarge);
+  }
+
+  /**
+   * @throws ServiceError "missing" when the output has expired; CorruptError when the bytes stay wrong;
+   *   FileSystemError "no-space" when the disk stays full.
+   */
+  land(recall: Recall, job: JobId): Promise<void> {
+    const slots = recall.archive.sizeBytes <= this.#options.pieceBytes ? this.#small : this.#large;
+    return slots.run(this.#parts.signal, async () => {
+      const patience = { attemptsMax, until: this.#later(this.#options.outputLifetimeMs) };
+      let roomBy: Instant | undefined;
+      for (let attempt = 1; ; attempt += 1) {
+        const before = recall.landedBytes;
+        try {
+          return await this.#landOnce(recall, job);
+        } catch (error) {
+          if (recall.landedBytes > before) attempt = 1;
+          if (isFull(error)) {
+            // A disk that somebody else has filled, or a cache whose files are all open, may have room in a moment.
+            roomBy ??= this.#later(roomWaitMs);
+            await this.#waitForRoom(error, roomBy);
+          } else await pauseOrThrow(this.#parts, error, attempt, patience, landingRetry);
+        }
+      }
+    });
+  }
+
+  async #waitForRoom(error: CasfsError, until: Instant): Promise<void> {
+    const { clock, observer, signal } = this.#parts;
+    if (signal.aborted || clock.now() >= until) throw error;
+    if (until - clock.now() === roomWaitMs)
+      observer({ type: "warning", message: `${error.message}; waiting for room` });
+    await clock.sleep(roomLookMs, { signal });
+  }
+
+  #later(byMs: Milliseconds): Instant {
+    return (this.#parts.clock.now() + byMs) as Instant;
+  }
+
+  async #landOnce(recall: Recall, job: JobId): Promise<void> {
+    const { archive } = recall;
+    for (let wrong = 1; ; wrong += 1) {
+      await using landing = await this.#parts.sink.begin(archive);
+      await this.#download(recall, job, landing);
+      if ((await landing.treeHash()) === archive.treeHash) return landing.commit();
+      await landing.discard();
+      this.#parts.observer({ type: "piece-corrupt", archiveId: archive.id, start: 0, end: archive.sizeBytes });
+      if (wrong === wrongDownloadsMax) {
+        const text = `Cannot recall archive ${archive.id}: its bytes came with a wrong tree hash ${wrong} times`;
+        throw new CorruptError(text);
+      }
+    }
+  }
+
+  async #download(recall: Recall, job: JobId, landing: Landing): Promise<void> {
+    const { archive } = recall;
+    const { clock, rate, signal } = this.#parts;
+    const missingBytes = landing.missing().reduce((sum, range) => sum + range.end - range.start, 0);
+    recall.landedBytes = archive.sizeBytes - missingBytes;
+    recall.landingSince = { at: clock.now(), bytes: recall.landedBytes };
+    using _fetching = rate.fetching();
+    await downloadOutput(
+      this.#parts,
+      { archive, job, landing },
+      {
+        pieceBytes: this.#options.pieceBytes,
+        concurrency: this.#options.downloadConcurrency,
+        signal,
+        // A piece that is fetched again counts again; a status may say a little too much, never more than the whole.
+        onBytes: (count) => {
+          rate.received(count);
+          recall.landedBytes = Math.min(archive.sizeBytes, recall.landedBytes + count);
+        },
+      },
+    );
+  }
+}
+
+function isFull(error: unknown): error is CasfsError {
+  return error instanceof CasfsError && error.kind === "no-space";
+}

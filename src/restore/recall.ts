@@ -1,0 +1,62 @@
+/** One recall while it goes on: what is known of it, and what people may know. */
+
+import type { JobId } from "../domain/ids.js";
+import type { Clock, Instant } from "../domain/time.js";
+import type { Deferred } from "../lib/deferred.js";
+import type { RetrievalTier } from "../protocol/service.js";
+import type { ColdArchive, RecallOrigin } from "./ports.js";
+import type { HeldBy } from "./recall-queue.js";
+import type { RestoreState } from "./restore-state.js";
+import { expectedJobEnd } from "./retrieval-plan.js";
+
+export interface Recall {
+  readonly archive: ColdArchive;
+  readonly startedAt: Instant;
+  readonly landed: Deferred<void>;
+  tier: RetrievalTier;
+  origin: RecallOrigin;
+  /** The job that was asked for last. */
+  job: JobId | null;
+  /** All jobs that may bring the bytes: more than one only after a faster one was asked for. */
+  readonly jobs: Set<JobId>;
+  /** Resolves when another job was added. */
+  jobAdded: Deferred<void>;
+  /** Jobs that took the place of one whose output was gone. */
+  replaced: number;
+  state: RestoreState;
+  heldBy: HeldBy | null;
+  landedBytes: number;
+  landingSince: { readonly at: Instant; readonly bytes: number } | undefined;
+  task: Promise<void>;
+}
+
+export interface RecallStatus {
+  readonly archive: ColdArchive;
+  readonly tier: RetrievalTier;
+  readonly origin: RecallOrigin;
+  readonly job: JobId | null;
+  readonly state: RestoreState;
+  /** Why no job is ordered yet; null when one is, or when that is just being found out. */
+  readonly heldBy: HeldBy | null;
+  readonly landedBytes: number;
+  readonly startedAt: Instant;
+  /** A guess: the tier's usual time, then what the download's speed so far suggests; null when nothing is known. */
+  readonly expectedAt: Instant | null;
+}
+
+export function statusOfRecall(recall: Recall, clock: Clock): RecallStatus {
+  const { archive, tier, origin, job, state, heldBy, landedBytes, startedAt } = recall;
+  const expectedAt = expectedEnd(recall, clock.now());
+  return { archive, tier, origin, job, state, heldBy, landedBytes, startedAt, expectedAt };
+}
+
+function expectedEnd({ archive, tier, state, landedBytes, startedAt, landingSince }: Recall, now: Instant) {
+  if (state === "queued") return null;
+  if (state === "requesting" || state === "retrieving") {
+    return Math.max(now, expectedJobEnd(tier, startedAt)) as Instant;
+  }
+  if (landingSince === undefined) return null;
+  const bytesPerMs = (landedBytes - landingSince.bytes) / (now - landingSince.at);
+  if (!(bytesPerMs > 0) || !Number.isFinite(bytesPerMs)) return null;
+  return Math.round(now + (archive.sizeBytes - landedBytes) / bytesPerMs) as Instant;
+}
