@@ -1,12 +1,12 @@
 /** The commands on real mounts, each in its own process as a user runs them. */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
-import { run, whyNoMount } from "../support/fuse-environment.js";
+import { casfs, casfsProgram, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
+import { eventually, run, whyNoMount } from "../support/fuse-environment.js";
 
 const noMount = whyNoMount();
 
@@ -190,6 +190,32 @@ describe.skipIf(noMount !== undefined)("beginning and ending", () => {
     }
   });
 
+  test.each([["unmount"], ["unmount", "--drain"]])(
+    "%s %s of a stopped mount says what it waits for, and goes on when the mount does",
+    async (...words) => {
+      await mount.mount();
+      const { child } = mount.running;
+      child.kill("SIGSTOP");
+      const command = spawn(process.execPath, [casfsProgram, ...words, mount.mountpoint], { cwd: "/" });
+      let said = "";
+      command.stderr.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      const ended = new Promise<number | null>((resolve) => command.once("exit", resolve));
+      try {
+        await eventually(() => said.includes("\n"), "the command says something", 20_000);
+      } finally {
+        child.kill("SIGCONT");
+      }
+      expect(said).toMatch(
+        /^casfs: waiting until .*, but its process \d+ is stopped: `kill -CONT \d+` lets it go on\n$/,
+      );
+      expect(said).toContain(`process ${child.pid}`);
+      expect(await ended).toBe(0);
+      expect((await run("mountpoint", ["-q", mount.mountpoint])).status).not.toBe(0);
+    },
+  );
+
   test("unmount --drain uploads what rests first; without it, it says what is left", async () => {
     await mount.mount(["--settle", "1h"]);
     await mkdir(mount.path("photos"));
@@ -197,7 +223,9 @@ describe.skipIf(noMount !== undefined)("beginning and ending", () => {
     const undrained = await casfs("unmount", mount.mountpoint);
     expect(undrained.stderr).toBe("casfs: 1 file (6B) not archived yet; the next mount goes on with the uploads\n");
     await mount.mount(["--settle", "1h"]);
-    expect(await casfs("unmount", "--drain", mount.mountpoint)).toMatchObject({ status: 0, stderr: "" });
+    const drained = await casfs("unmount", "--drain", mount.mountpoint);
+    expect(drained.status).toBe(0);
+    expect(drained.stderr).not.toContain("not archived");
     await mount.mount();
     expect((await mount.status()).staged).toMatchObject({ files: 0, bytes: 0 });
   });

@@ -14,11 +14,11 @@ import { readInventoryJson } from "../../src/protocol/inventory-wire.js";
 import type { InventoryEntry } from "../../src/restore/ports.js";
 import { type CommandResult, run } from "./fuse-environment.js";
 
-const program = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const casfsProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 /** Runs one casfs command to its end. */
 export function casfs(...commandArguments: readonly string[]): Promise<CommandResult> {
-  return run(process.execPath, [program, ...commandArguments], { timeoutMs: 120_000 });
+  return run(process.execPath, [casfsProgram, ...commandArguments], { timeoutMs: 120_000 });
 }
 
 export interface RunningCasfs {
@@ -35,7 +35,7 @@ export async function startCasfs(
   commandArguments: readonly string[],
   env: NodeJS.ProcessEnv = {},
 ): Promise<RunningCasfs> {
-  const child = spawn(process.execPath, [program, ...commandArguments], {
+  const child = spawn(process.execPath, [casfsProgram, ...commandArguments], {
     stdio: ["ignore", "pipe", "pipe"],
     cwd: "/",
     env: { ...process.env, ...env },

@@ -1,16 +1,13 @@
 /** `casfs unmount`: unmounts, and returns when the daemon is gone, so that the next mount finds its state free. */
 
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Command } from "commander";
-import { isControlAnswering } from "../../app/control-client.js";
-import { controlSocketPath } from "../../app/control-socket.js";
 import { systemClock } from "../../app/system-clock.js";
 import { FileSystemError } from "../../domain/errors.js";
 import { ms, seconds } from "../../domain/time.js";
 import { unmountPath } from "../../fuse/mount-table.js";
 import { formatSize } from "../../lib/amount-text.js";
 import { type CasfsMount, failureLine, mountAt, statusOf, untilInterrupted, withControl } from "../casfs-mount.js";
+import { isRunning, tellWhileWaiting } from "../mount-process.js";
 import { counted, type Terminal } from "../terminal.js";
 
 interface UnmountFlags {
@@ -38,19 +35,28 @@ async function unmount(path: string, { drain = false, lazy = false }: UnmountFla
     terminal.exitCode = 1;
     return;
   }
+  const what = `the mount at ${mount.mountpoint} has ended`;
+  const staged = await tellWhileWaiting({ mount, what, terminal }, unmountNow(mount, { lazy }, terminal));
+  if (staged !== undefined && staged.files > 0) {
+    const left = `${counted(staged.files, "file")} (${formatSize(staged.bytes)})`;
+    terminal.tell(`casfs: ${left} not archived yet; the next mount goes on with the uploads`);
+  }
+}
+
+/** @returns what is staged still. */
+async function unmountNow(mount: CasfsMount, { lazy }: { readonly lazy: boolean }, terminal: Terminal) {
   const staged = await stagedFiles(mount);
   // What a dead process left has nothing to lose, and files that are still open in it would keep it busy.
   const isDead = !(await isRunning(mount));
   await unmountPath(mount.mountpoint, { lazy: lazy || isDead });
   await waitForEnd(mount, { lazy }, terminal);
-  if (staged !== undefined && staged.files > 0) {
-    const what = `${counted(staged.files, "file")} (${formatSize(staged.bytes)})`;
-    terminal.tell(`casfs: ${what} not archived yet; the next mount goes on with the uploads`);
-  }
+  return staged;
 }
 
 async function drained(mount: CasfsMount, terminal: Terminal): Promise<boolean> {
-  const { left } = await withControl(mount, (api) => api.drain({}, untilInterrupted()));
+  const what = `everything in ${mount.mountpoint} is archived`;
+  const drain = withControl(mount, (api) => api.drain({}, untilInterrupted()));
+  const { left } = await tellWhileWaiting({ mount, what, terminal }, drain);
   if (left.length === 0) return true;
   terminal.tell(`casfs: Cannot drain ${mount.mountpoint}, so it stays mounted: ${counted(left.length, "file")} left`);
   for (const failure of left) terminal.tell(`  ${failureLine(mount, failure)}`);
@@ -80,18 +86,4 @@ async function waitForEnd(mount: CasfsMount, { lazy }: { readonly lazy: boolean 
       });
     }
   }
-}
-
-/** Its socket goes first, its name as the owner of the state last. */
-async function isRunning({ stateDirectory }: CasfsMount): Promise<boolean> {
-  if (await isControlAnswering(controlSocketPath(stateDirectory))) return true;
-  const owner = await readFile(join(stateDirectory, "owner.json"), "utf8").catch(() => undefined);
-  const pid = /"pid":(\d+)/.exec(owner ?? "")?.[1];
-  return pid !== undefined && (await isAlive(pid));
-}
-
-/** A process that has ended but whose end nobody has asked for (a zombie) holds nothing any more. */
-async function isAlive(pid: string): Promise<boolean> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => undefined);
-  return stat !== undefined && !/\) [ZX] /.test(stat);
 }
