@@ -7,8 +7,8 @@ import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
 import { byteCount } from "../domain/bytes.js";
 import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
-import { type ArchiveKey, type ContentId, isVaultName, type VaultName } from "../domain/ids.js";
-import type { Clock, Instant } from "../domain/time.js";
+import { type ArchiveKey, type ContentId, type InodeNumber, isVaultName, type VaultName } from "../domain/ids.js";
+import { type Clock, type Instant, ms, seconds } from "../domain/time.js";
 import { abortable } from "../lib/abort-scope.js";
 import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
@@ -50,6 +50,9 @@ export interface MountControlParts {
 
 /** Recalls that one `restore` begins in one turn of the event loop; how many run is up to the recall pipeline. */
 const recallsPerTurn = 16;
+/** How long the kernel may take to tell that a file whose close() has returned is not open any more. */
+const releaseWithinMs = seconds(2);
+const releasePollMs = ms(5);
 
 export class MountControl implements ControlApi {
   readonly #parts: MountControlParts;
@@ -210,6 +213,7 @@ export class MountControl implements ControlApi {
 
   async #waitFor(file: NamedFile, content: ContentId, signal: AbortSignal): Promise<WaitOutcome> {
     const { catalog, uploads } = this.#parts;
+    await this.#untilReleased(file.record.ino, signal);
     const stored = catalog.contents.find(content);
     if (stored === undefined || stored.phase === "archived") return { archived: true };
     const left = (reason: string): WaitOutcome => ({ archived: false, left: { path: file.path, reason } });
@@ -224,6 +228,15 @@ export class MountControl implements ControlApi {
       if (signal.aborted) throw error;
       if (catalog.contents.find(content)?.phase === "archived") return { archived: true };
       return left(error instanceof CancelledError ? "it was changed or removed meanwhile" : describeError(error));
+    }
+  }
+
+  // After `cp a /mnt/vault && casfs wait /mnt/vault` the file would else be open for writing every now and then.
+  async #untilReleased(ino: InodeNumber, signal: AbortSignal): Promise<void> {
+    const { clock, fileSystem } = this.#parts;
+    const deadline = clock.now() + releaseWithinMs;
+    while (fileSystem.contents.handles.file(ino)?.isPromised && clock.now() < deadline) {
+      await clock.sleep(releasePollMs, { signal });
     }
   }
 

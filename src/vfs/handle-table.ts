@@ -46,6 +46,11 @@ export class OpenFile {
     return this.file !== null && this.content?.phase === "writing";
   }
 
+  /** Whether a close() has promised all that was written: the kernel tells of the last one a moment after it returned. */
+  get isPromised(): boolean {
+    return this.promised && !this.dirty && this.content?.phase === "writing";
+  }
+
   /** Bytes up to `end` were written at `time`. */
   wrote(end: number, time: FileTime): void {
     if (end > this.sizeBytes) this.sizeBytes = end;
