@@ -190,6 +190,7 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     maxWaitMs: config.maxWait ?? null,
     nonblockRecall: config.nonblockRecall,
     tier: config.tier,
+    recallAhead: config.recallAhead,
     commit: config.commit,
     settleMs: config.settle,
     rewriteIntervalMs: config.rewriteInterval,

@@ -225,6 +225,10 @@ export class Catalog implements CatalogPort {
     return this.#inodes.list(parent, cookie, limit);
   }
 
+  listAfter(ino: InodeNumber, limit: number): DirectoryRow[] {
+    return this.#inodes.listAfter(ino, limit);
+  }
+
   isEmpty(directory: InodeNumber): boolean {
     return this.#inodes.isEmpty(directory);
   }

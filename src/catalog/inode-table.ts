@@ -73,7 +73,10 @@ export class InodeTable {
   readonly #list: BetterSqlite3.Statement<[number, number, number, number], [...InodeRow, number, string]>;
   readonly #isEmpty: BetterSqlite3.Statement<[number], number>;
   readonly #target: BetterSqlite3.Statement<[number], string | null>;
-  readonly #anyName: BetterSqlite3.Statement<[number], { readonly parent: number; readonly name: string }>;
+  readonly #anyName: BetterSqlite3.Statement<
+    [number],
+    { readonly parent: number; readonly name: string; readonly id: number }
+  >;
   readonly #orphans: BetterSqlite3.Statement<[], number>;
   readonly #inVault: BetterSqlite3.Statement<[number], number>;
   readonly #count: BetterSqlite3.Statement<[], number>;
@@ -104,7 +107,7 @@ export class InodeTable {
       .raw();
     this.#isEmpty = sql.prepare<[number], number>("SELECT NOT EXISTS (SELECT 1 FROM entry WHERE parent = ?)").pluck();
     this.#target = sql.prepare<[number], string | null>("SELECT target FROM inode WHERE ino = ?").pluck();
-    this.#anyName = sql.prepare("SELECT parent, name FROM entry WHERE ino = ? ORDER BY parent, id LIMIT 1");
+    this.#anyName = sql.prepare("SELECT parent, name, id FROM entry WHERE ino = ? ORDER BY parent, id LIMIT 1");
     this.#orphans = sql.prepare<[], number>("SELECT ino FROM inode WHERE nlink = 0").pluck();
     this.#inVault = sql.prepare<[number], number>("SELECT ino FROM inode WHERE vault_id = ?").pluck();
     this.#count = sql.prepare<[], number>("SELECT count(*) FROM inode").pluck();
@@ -138,6 +141,12 @@ export class InodeTable {
       cookie: row[inodeColumnCount] as number,
       name: row[inodeColumnCount + 1] as string,
     }));
+  }
+
+  /** The rows after the first name of `ino`, in the order of a listing. */
+  listAfter(ino: InodeNumber, limit: number): DirectoryRow[] {
+    const entry = this.#anyName.get(ino);
+    return entry === undefined ? [] : this.list(entry.parent as InodeNumber, entry.id, limit);
   }
 
   isEmpty(directory: InodeNumber): boolean {

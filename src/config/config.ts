@@ -95,6 +95,9 @@ export const mountShape = {
   ...transferShape,
   inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
   nonblockRecall: toggle("let an open with O_NONBLOCK start a recall").prefault("false"),
+  recallAhead: whole("N", { from: 0, to: 10_000 }, "recall the next N files of the directory with a cold one").prefault(
+    "0",
+  ),
   recallKeep: duration("how long recalled content is kept for its first reader").prefault("48h"),
   allowOther: toggle("let other users use the mount").prefault("false"),
   readOnly: toggle("refuse every change").prefault("false"),

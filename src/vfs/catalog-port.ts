@@ -120,6 +120,8 @@ export interface CatalogPort {
   lookup(parent: InodeNumber, name: string): InodeRecord | undefined;
   /** Rows after `cookie` in the order of their cookies. */
   list(parent: InodeNumber, cookie: number, limit: number): DirectoryRow[];
+  /** The rows that follow the first name of `ino` in a listing of its directory. */
+  listAfter(ino: InodeNumber, limit: number): DirectoryRow[];
   isEmpty(directory: InodeNumber): boolean;
   linkTarget(ino: InodeNumber): string | undefined;
   /** Names from the vault's directory down to `ino`; the first name of a file with several. Empty for the vault itself. */

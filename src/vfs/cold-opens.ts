@@ -12,6 +12,7 @@ import { AbortScope, abortable } from "../lib/abort-scope.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { CachedContents, RecallRequests } from "./ports.js";
+import { RecallAhead } from "./recall-ahead.js";
 import type { FileSystemSettings } from "./settings.js";
 
 /** Who opens. The signal fires when the caller was interrupted. */
@@ -43,6 +44,7 @@ export class ColdOpens {
   readonly #recalls: RecallRequests;
   readonly #clock: Clock;
   readonly #settings: FileSystemSettings;
+  readonly #ahead: RecallAhead;
   readonly #waiting = new Set<WaitingOpen>();
 
   constructor(dependencies: Dependencies) {
@@ -51,6 +53,7 @@ export class ColdOpens {
     this.#recalls = dependencies.recalls;
     this.#clock = dependencies.clock;
     this.#settings = dependencies.settings;
+    this.#ahead = new RecallAhead(dependencies);
   }
 
   /** Opens that wait for a recall, oldest first. */
@@ -75,9 +78,10 @@ export class ColdOpens {
     if (onCold === "deny" || (nonBlock && !nonblockRecall)) throw new NotRestoredError(archive.id);
     if (onCold === "eagain" || nonBlock) {
       this.startRecall(archive);
+      this.#ahead.after(record);
       throw new NotRestoredError(archive.id);
     }
-    await this.#wait(record.ino, archive, caller);
+    await this.#wait(record, archive, caller);
   }
 
   /** Starts or joins the recall and does not wait: for requests that hold kernel locks (SETATTR, CREATE). */
@@ -97,12 +101,13 @@ export class ColdOpens {
     });
   }
 
-  async #wait(ino: InodeNumber, archive: ColdArchive, caller: Caller): Promise<void> {
-    const waiting: WaitingOpen = { pid: caller.pid, ino, archive, since: this.#clock.now() };
+  async #wait(record: InodeRecord, archive: ColdArchive, caller: Caller): Promise<void> {
+    const waiting: WaitingOpen = { pid: caller.pid, ino: record.ino, archive, since: this.#clock.now() };
     using scope = new AbortScope(caller.signal);
     this.#waiting.add(waiting);
     try {
       const landed = this.#recalls.recall(archive, { tier: this.#settings.tier });
+      this.#ahead.after(record);
       await Promise.race([abortable(landed, scope.signal), this.#timeLimit(archive, scope.signal)]);
     } catch (error) {
       if (caller.signal.aborted) throw new CancelledError(`Opening archive ${archive.id}`, { cause: error });

@@ -16,6 +16,8 @@ export interface FileSystemSettings {
   /** Whether an O_NONBLOCK open starts a recall too. */
   readonly nonblockRecall: boolean;
   readonly tier: RetrievalTier;
+  /** How many files after a cold one that is opened are recalled with it. */
+  readonly recallAhead: number;
   readonly commit: CommitPolicy;
   /** Pause between close() and the upload. */
   readonly settleMs: Milliseconds;

@@ -38,6 +38,7 @@ describe("what nobody chose", () => {
       multipartThreshold: 104_857_600,
       partSize: 16_777_216,
       inventoryMaxAge: 86_400_000,
+      recallAhead: 0,
       recallKeep: 172_800_000,
       stallTimeout: 60_000,
       umask: 0o022,

@@ -52,6 +52,7 @@ const defaults: FileSystemSettings = {
   onCold: "block",
   maxWaitMs: null,
   nonblockRecall: false,
+  recallAhead: 0,
   tier: "standard",
   commit: "staged",
   settleMs: seconds(2),

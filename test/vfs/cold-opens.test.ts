@@ -154,3 +154,28 @@ test("an archive that a newer casfs has packed is an error, never wrongly read, 
   await it.close(handle);
   expect(await it.text(name!)).toBe("plain");
 });
+
+test("with --recall-ahead a tree that is read file by file waits for one retrieval, and no more is recalled", async () => {
+  await using it = await TestVault.create({ retrievalMs, settings: { recallAhead: 3 } });
+  for (let file = 0; file < 8; file++) await it.writeCold(`f${file}`, `text ${file}`);
+  const startedAt = it.clock.now();
+  const first = it.text("f0");
+  await it.until(() => it.service.calls.initiateJob === 4);
+  await it.clock.advance(1000);
+  expect(it.service.calls.initiateJob).toBe(4);
+  await it.until(() => it.state("f3") === "cached", { stepMs: minutes(10) });
+  expect(await first).toBe("text 0");
+  for (const file of [1, 2, 3]) expect(await it.text(`f${file}`)).toBe(`text ${file}`);
+  expect(it.clock.now() - startedAt).toBeLessThan(1.5 * retrievalMs);
+  expect(it.service.calls.initiateJob).toBe(4);
+});
+
+test("an open that recalls nothing recalls nothing ahead", async () => {
+  await using it = await TestVault.create({ settings: { recallAhead: 3, onCold: "deny" } });
+  await it.writeCold("a", "text a");
+  await it.writeCold("b", "text b");
+  await expect(it.text("a")).rejects.toMatchObject({ kind: "not-restored" });
+  await expect(it.open("a", nonBlocking)).rejects.toMatchObject({ kind: "not-restored" });
+  await it.clock.advance(1000);
+  expect(it.service.calls.initiateJob).toBe(0);
+});
