@@ -4,7 +4,7 @@ import type { ByteCount } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
 import { expeditedSizeBytesMax } from "../protocol/limits.js";
-import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
+import { type PriceTable, readyIn, retrievalPrice, trafficPrice } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { Terminal } from "./terminal.js";
 
@@ -37,18 +37,24 @@ export async function agreedToCost(
 }
 
 /** What a retrieval costs and when it is ready. `sizeBytes` null: nobody knows it before the job has started. */
-export function retrievalLine(sizeBytes: ByteCount | null, tier: RetrievalTier): string {
-  const { pricePerGb, readyIn } = tierTerms[tier];
-  const ready = `ready in ${formatDuration(readyIn.from)} to ${formatDuration(readyIn.to)}`;
+export function retrievalLine(prices: PriceTable, sizeBytes: ByteCount | null, tier: RetrievalTier): string {
+  const { from, to } = readyIn[tier];
+  const ready = `ready in ${formatDuration(from)} to ${formatDuration(to)}`;
   if (sizeBytes === null) {
-    return `a retrieval of unknown size at tier ${tier}: ${pricePerGb} ${currency} for each GiB, ${ready}`;
+    return `a retrieval of unknown size at tier ${tier}: ${prices.retrievalPerGb[tier]} ${prices.currency} for each GiB, ${ready}`;
   }
-  const price = priceText(retrievalPrice(sizeBytes, 1, tier));
-  return `a retrieval of ${formatSize(sizeBytes)} at tier ${tier}: ${price}, ${ready}`;
+  const price = priceText(retrievalPrice(prices, sizeBytes, 1, tier), prices.currency);
+  const traffic = trafficText(trafficPrice(prices, sizeBytes), prices.currency);
+  return `a retrieval of ${formatSize(sizeBytes)} at tier ${tier}: ${price}, ${ready}${traffic}`;
+}
+
+/** What is billed besides when the bytes leave the region; nothing for amounts that nobody would notice. */
+export function trafficText(price: number, currency: string): string {
+  return price < 0.01 ? "" : `; from outside the service's region also ${priceText(price, currency)} for traffic`;
 }
 
 /** A price must never look like nothing. */
-export function priceText(price: number): string {
+export function priceText(price: number, currency: string): string {
   return price < 0.01 ? `less than 0.01 ${currency}` : `about ${price.toFixed(2)} ${currency}`;
 }
 

@@ -2,6 +2,7 @@
 
 import type { RestorePlan } from "../app/control-api.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
+import { priceText, trafficText } from "./cost-question.js";
 import { counted } from "./terminal.js";
 
 export interface PlannedMount {
@@ -23,13 +24,8 @@ export function planLines(plans: readonly RestorePlan[]): string[] {
 function orderLine(plan: RestorePlan): string {
   const running = plan.running === 0 ? "" : ` (${plan.running} of them already on the way)`;
   const what = `${counted(plan.files, "file")}${running}, ${formatSize(plan.bytes)} to restore at tier ${plan.tier}`;
-  return `${what}: ${priceText(plan)}, ${readyText(plan)}`;
-}
-
-function priceText({ price, currency }: RestorePlan): string {
-  if (price === 0) return "free of charge";
-  // A price must never look like nothing.
-  return price < 0.01 ? `less than 0.01 ${currency}` : `about ${price.toFixed(2)} ${currency}`;
+  const price = plan.price === 0 ? "free of charge" : priceText(plan.price, plan.currency);
+  return `${what}: ${price}, ${readyText(plan)}${trafficText(plan.trafficPrice, plan.currency)}`;
 }
 
 function readyText({ readyInMs }: RestorePlan): string {

@@ -12,6 +12,7 @@ import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { parse as parseToml, TomlError } from "smol-toml";
 import { z } from "zod";
 import { UsageError } from "../domain/errors.js";
+import type { PriceTable } from "../protocol/prices.js";
 import { readCascmdCredentials } from "./cascmd-credentials.js";
 import {
   isUrl,
@@ -26,6 +27,7 @@ import {
   transferShape,
 } from "./config.js";
 import { type Credentials, refuseWorldReadable } from "./credentials.js";
+import { priceShape, priceTable } from "./price-settings.js";
 import { optionName, optionsOf, type SettingsShape, variableName } from "./setting.js";
 import { editDistance, nearestWord } from "./suggestion.js";
 
@@ -48,7 +50,8 @@ export async function loadMountConfig(sources: ConfigSources): Promise<MountConf
   const layers = await readLayers(sources, mountShape, mountTables);
   const { endpoint, appId, secretId, secretKey, local, state, ...rest } = parseSettings(mountShape, layers);
   const service = await chooseService(layers, sources);
-  return { ...rest, service, stateDirectory: state ?? join(stateHome(sources), stateName(service)) };
+  const stateDirectory = state ?? join(stateHome(sources), stateName(service));
+  return { ...rest, service, stateDirectory, prices: await loadPrices(sources) };
 }
 
 /** For commands that use the service of a mount without mounting it. @throws UsageError like `loadMountConfig`. */
@@ -56,7 +59,15 @@ export async function loadServiceConfig(sources: ConfigSources): Promise<Service
   const layers = await readLayers(sources, mountShape, mountTables);
   const transfers = parseSettings(transferShape, layers);
   const service = await chooseService(layers, sources);
-  return { ...transfers, service, uploadsDirectory: join(stateHome(sources), "uploads") };
+  const uploadsDirectory = join(stateHome(sources), "uploads");
+  return { ...transfers, service, uploadsDirectory, prices: await loadPrices(sources) };
+}
+
+/** Prices stand in the table `[prices]` of `casfs.toml` and nowhere else. */
+async function loadPrices(sources: ConfigSources): Promise<PriceTable> {
+  const select = (file: TomlTable) => tableOf(file, "prices");
+  const layer = await fileLayer({ configFlag: sources.flags.config, shape: priceShape, select, sources });
+  return priceTable(parseSettings(priceShape, layer === undefined ? [] : [layer]));
 }
 
 /** Options of the service stand in the table `[serve]` of `casfs.toml`. @throws UsageError like `loadMountConfig`. */
@@ -91,8 +102,8 @@ function chooseObjectStore(settings: {
   return { kind: "s3", endpoint: place, region, keyId, key };
 }
 
-/** What in `casfs.toml` is not of the service alone. */
-const mountTables = (file: TomlTable) => omit(file, "serve");
+/** What in `casfs.toml` is not of the service alone, and no price. */
+const mountTables = (file: TomlTable) => omit(omit(file, "serve"), "prices");
 
 /** The values of one source, by key, and how a user knows them. */
 interface Layer {

@@ -11,6 +11,7 @@ const plan: RestorePlan = {
   cachedFiles: 0,
   localFiles: 0,
   price: 0.18,
+  trafficPrice: 0,
   currency: "CNY",
   readyInMs: { from: 3 * hour, to: 5 * hour },
 };

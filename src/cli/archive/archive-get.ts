@@ -111,7 +111,7 @@ async function startedJob(
   if (!isFree) {
     const known = (await knownArchives(service, vault, { archives: [archive], signal })).get(archive);
     checkTier(known?.sizeBytes ?? null, tier);
-    const lines = [retrievalLine(known?.sizeBytes ?? null, tier)];
+    const lines = [retrievalLine(config.prices, known?.sizeBytes ?? null, tier)];
     if (!(await agreedToCost(terminal, { lines, yes, signal }))) return undefined;
   }
   return service.initiateJob(vault, { action: "retrieve-archive", archiveId: archive, tier }, { signal });

@@ -2,7 +2,7 @@
 
 import { systemClock } from "../../app/system-clock.js";
 import type { ArchiveId, VaultName } from "../../domain/ids.js";
-import { earlyDeletionPrice, minimumStorageDays } from "../../protocol/prices.js";
+import { earlyDeletionPrice } from "../../protocol/prices.js";
 import { agreedToCost, priceText } from "../cost-question.js";
 import { jsonOutput } from "../output.js";
 import { attempting, type ServiceSession, withService } from "../service-session.js";
@@ -36,18 +36,18 @@ export async function remove(
 
 /** Deleting is for good, and within the first 90 days the rest of them is billed (cas-api section 14.3). */
 async function warnings(
-  { service, signal }: ServiceSession,
+  { service, config: { prices }, signal }: ServiceSession,
   vault: VaultName,
   archives: readonly ArchiveId[],
 ): Promise<string[]> {
   const known = await knownArchives(service, vault, { archives, signal });
   const now = systemClock.now();
-  const price = [...known.values()].reduce((sum, entry) => sum + earlyDeletionPrice(entry, now), 0);
+  const price = [...known.values()].reduce((sum, entry) => sum + earlyDeletionPrice(prices, entry, now), 0);
   const unknown = archives.length - known.size;
-  const days = `younger than ${minimumStorageDays} days`;
+  const days = `younger than ${prices.minimumStorageDays} days`;
   return [
     `${counted(archives.length, "archive")} of the vault ${vault} to delete for good`,
-    ...(price > 0 ? [`early deletion, as they are ${days}: ${priceText(price)}`] : []),
+    ...(price > 0 ? [`early deletion, as they are ${days}: ${priceText(price, prices.currency)}`] : []),
     ...(unknown > 0
       ? [`the age of ${counted(unknown, "archive")} is not known: what is ${days} is billed for them`]
       : []),

@@ -114,7 +114,7 @@ function spanOf(flags: StartFlags) {
 }
 
 async function agreed(
-  { service, isFree, signal, terminal }: ServiceSession,
+  { service, config, isFree, signal, terminal }: ServiceSession,
   { vault, archive, flags }: { readonly vault: VaultName; readonly archive: ArchiveId; readonly flags: StartFlags },
 ): Promise<boolean> {
   if (isFree) return true;
@@ -124,5 +124,5 @@ async function agreed(
   const span = chosenSpan(flags);
   const end = span?.end ?? known?.sizeBytes;
   const size = end === undefined ? null : byteCount(Math.max(0, end - (span?.start ?? 0)));
-  return agreedToCost(terminal, { lines: [retrievalLine(size, tier)], yes: flags.yes, signal });
+  return agreedToCost(terminal, { lines: [retrievalLine(config.prices, size, tier)], yes: flags.yes, signal });
 }
