@@ -46,6 +46,8 @@ export interface RestorePlan {
   readonly localFiles: number;
   /** In `currency`; 0 on a local service. */
   readonly price: number;
+  /** What fetching it costs besides, when this machine is not in the service's region. */
+  readonly trafficPrice: number;
   readonly currency: string;
   /** Milliseconds from now, as the service publishes it; on a local service what is configured there is not known. */
   readonly readyInMs: { readonly from: number; readonly to: number } | null;

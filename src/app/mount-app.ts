@@ -95,7 +95,11 @@ async function assemble(
   const { observer } = options;
   const kernel = new KernelMemory();
   const storage = await openStorage(config, { binding: stack.binding, kernel, observer }, stopping);
-  const pipelines = createPipelines(config, { service: stack.service, storage, observer }, stopping);
+  const pipelines = createPipelines(
+    config,
+    { service: stack.service, storage, observer, isFree: stack.dataDirectory !== null },
+    stopping,
+  );
   const watch = new VaultWatch({
     catalog: storage.catalog,
     inventories: pipelines.inventories,
@@ -170,6 +174,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     paths: new MountPaths(storage.catalog, root),
     clock: systemClock,
     tier: config.tier,
+    prices: config.prices,
     cacheBytesMax: config.cacheSize,
     about: {
       mountpoint: options.mountpoint,

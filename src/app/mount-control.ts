@@ -5,15 +5,16 @@ import type { ContentCache } from "../cache/content-cache.js";
 import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
-import { byteCount } from "../domain/bytes.js";
 import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
 import { type ArchiveKey, type ContentId, type InodeNumber, isVaultName, type VaultName } from "../domain/ids.js";
 import { type Clock, type Instant, ms, seconds } from "../domain/time.js";
 import { abortable } from "../lib/abort-scope.js";
-import { currency, retrievalPrice, tierTerms } from "../protocol/prices.js";
+import { type PriceTable, readyIn, retrievalPrice, trafficPrice } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { InventorySync } from "../restore/inventory-sync.js";
+import type { RecallBudget } from "../restore/recall-budget.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
+import { acceptedTier } from "../restore/retrieval-plan.js";
 import type { UploadQueue } from "../upload/upload-queue.js";
 import type { FileSystem } from "../vfs/filesystem.js";
 import type {
@@ -39,12 +40,14 @@ export interface MountControlParts {
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly recalls: RestoreManager;
+  readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
   readonly fileSystem: FileSystem;
   readonly paths: MountPaths;
   readonly clock: Clock;
   readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
   readonly tier: RetrievalTier;
+  readonly prices: PriceTable;
   readonly cacheBytesMax: number;
 }
 
@@ -143,8 +146,9 @@ export class MountControl implements ControlApi {
   }
 
   async planRestore(request: RestoreRequest): Promise<RestorePlan> {
+    const { prices } = this.#parts;
     const tier = request.tier ?? this.#parts.tier;
-    const counts = { files: 0, bytes: 0, running: 0, cachedFiles: 0, localFiles: 0, newFiles: 0, newBytes: 0 };
+    const counts = { files: 0, bytes: 0, running: 0, cachedFiles: 0, localFiles: 0, price: 0, trafficPrice: 0 };
     for await (const { record } of this.#parts.paths.files(request.paths, request)) {
       const archive = record.content?.archive;
       if (archive == null) counts.localFiles += 1;
@@ -154,20 +158,14 @@ export class MountControl implements ControlApi {
         counts.files += 1;
         counts.bytes += record.sizeBytes;
         counts.running += isRunning ? 1 : 0;
-        counts.newFiles += isRunning ? 0 : 1;
-        counts.newBytes += isRunning ? 0 : record.sizeBytes;
+        if (isRunning) continue;
+        counts.price += retrievalPrice(prices, record.sizeBytes, 1, acceptedTier(tier, record.sizeBytes));
+        counts.trafficPrice += trafficPrice(prices, record.sizeBytes);
       }
     }
-    const { newFiles, newBytes, ...plan } = counts;
     const { local } = this.#parts.about.service;
-    const terms = tierTerms[tier];
-    return {
-      ...plan,
-      tier,
-      price: local ? 0 : retrievalPrice(byteCount(newBytes), newFiles, tier),
-      currency,
-      readyInMs: local ? null : terms.readyIn,
-    };
+    const free = local ? { price: 0, trafficPrice: 0 } : {};
+    return { ...counts, ...free, tier, currency: prices.currency, readyInMs: local ? null : readyIn[tier] };
   }
 
   async restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult> {

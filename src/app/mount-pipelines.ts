@@ -9,6 +9,7 @@ import type { AsyncStack } from "../lib/async-stack.js";
 import type { CasService } from "../protocol/service.js";
 import { InventorySync } from "../restore/inventory-sync.js";
 import { JobPoller } from "../restore/job-poller.js";
+import { RecallBudget } from "../restore/recall-budget.js";
 import { RestoreManager } from "../restore/restore-manager.js";
 import { AbandonedUploads } from "../upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../upload/archive-deleter.js";
@@ -24,6 +25,7 @@ export interface MountPipelines {
   readonly abandoned: AbandonedUploads;
   readonly purger: TrashPurger;
   readonly recalls: RestoreManager;
+  readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
 }
 
@@ -37,7 +39,14 @@ export function createPipelines(
     service,
     storage: { catalog, cache, staging },
     observer,
-  }: { readonly service: CasService; readonly storage: MountStorage; readonly observer: Observer },
+    isFree,
+  }: {
+    readonly service: CasService;
+    readonly storage: MountStorage;
+    readonly observer: Observer;
+    /** Whether the service is one of this machine, which charges nothing. */
+    readonly isFree: boolean;
+  },
   stopping: AsyncStack,
 ): MountPipelines {
   const base = { service, observer, clock: systemClock, random: Math.random };
@@ -61,8 +70,15 @@ export function createPipelines(
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
   const purger = new TrashPurger({ ...base, journal: catalog });
   const poller = new JobPoller(base);
+  const recallBudget = new RecallBudget({
+    limits: { bytes: config.recallLimit, cost: config.recallCostLimit },
+    prices: config.prices,
+    isFree,
+    store: catalog.recallUse,
+    clock: systemClock,
+  });
   const recalls = new RestoreManager(
-    { ...base, journal: catalog.recalls, sink: cache, poller },
+    { ...base, journal: catalog.recalls, sink: cache, budget: recallBudget, poller },
     { downloadConcurrency: config.parallel },
   );
   const inventories = new InventorySync({ ...base, catalog: catalog.inventories, poller });
@@ -70,5 +86,5 @@ export function createPipelines(
     await Promise.all([uploads, deleter, abandoned, purger, recalls, inventories].map((pipeline) => pipeline.close()));
     await poller.close(new CancelledError("Waiting for a job"));
   });
-  return { uploads, deleter, abandoned, purger, recalls, inventories };
+  return { uploads, deleter, abandoned, purger, recalls, recallBudget, inventories };
 }

@@ -31,6 +31,7 @@ import { type Binding, MetaTable } from "./meta-table.js";
 import { NumberMint } from "./number-mint.js";
 import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
+import { RecallUseTable } from "./recall-use-table.js";
 import { freeSuffixedName } from "./suffixed-name.js";
 import { TombstoneTable } from "./tombstone-table.js";
 import { Trash } from "./trash.js";
@@ -78,6 +79,7 @@ export class Catalog implements CatalogPort {
   readonly contents: ContentTable;
   readonly uploads: UploadTable;
   readonly recalls: RecallTable;
+  readonly recallUse: RecallUseTable;
   readonly inventories: InventoryTable;
   readonly cached: CachedTable;
   readonly trashTable: TrashTable;
@@ -146,6 +148,7 @@ export class Catalog implements CatalogPort {
     this.recalls = new RecallTable(database, this.contents, options.clock, (archive) =>
       this.#tell((listener) => listener.contentLanded(archive)),
     );
+    this.recallUse = new RecallUseTable(database);
     this.cached = new CachedTable(database);
     this.uploads = new UploadTable({
       database,

@@ -71,9 +71,10 @@ export class RecallTable implements RestoreJournal {
     return this.#database.mutate(() => void this.#replace.run(archive));
   }
 
-  didRequest(archive: ArchiveKey, job: JobId): Promise<void> {
+  didRequest(archive: ArchiveKey, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {
     return this.#database.mutate(() => {
       this.#setJob.run(job, archive);
+      if (isFree) return;
       this.#book.run(job, this.#contents.archive(archive)?.sizeBytes ?? 0, this.#clock.now(), archive);
     });
   }

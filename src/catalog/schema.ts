@@ -210,3 +210,13 @@ export const trashStep = `
 export const recallReplacedStep = `
   ALTER TABLE recall ADD COLUMN replaced INTEGER NOT NULL DEFAULT 0;  -- jobs that took the place of an expired one
 `;
+
+/** A later step: what opens have recalled lately, for the recall budget. */
+export const recallUseStep = `
+  CREATE TABLE recall_use (
+    minute_ms  INTEGER PRIMARY KEY,  -- when the minute began
+    bytes      INTEGER NOT NULL,
+    cost       REAL NOT NULL,        -- at the prices of that time
+    recalls    INTEGER NOT NULL
+  ) STRICT;
+`;

@@ -11,9 +11,11 @@ import { isVaultName, type VaultName } from "../domain/ids.js";
 import type { Milliseconds } from "../domain/time.js";
 import { HostAllowance } from "../lib/host-allowance.js";
 import { partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
+import type { PriceTable } from "../protocol/prices.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { Credentials } from "./credentials.js";
 import { parseNamePatterns } from "./name-patterns.js";
+import { parseByteLimit, parseCostLimit } from "./recall-limits.js";
 import { choice, custom, duration, octal, size, text, toggle, whole } from "./setting.js";
 import { parseDuration } from "./units.js";
 
@@ -99,6 +101,16 @@ export const mountShape = {
     "0",
   ),
   recallKeep: duration("how long recalled content is kept for its first reader").prefault("48h"),
+  recallLimit: custom(
+    "SIZE/PERIOD",
+    "what opens may recall in an hour, day, week, month (30 days) or duration; beyond it EDQUOT; or none",
+    parseByteLimit,
+  ).prefault("10GiB/day"),
+  recallCostLimit: custom(
+    "AMOUNT/PERIOD",
+    "what the retrievals of opens may cost, at the prices of [prices] in casfs.toml; or none",
+    parseCostLimit,
+  ).prefault("none"),
   allowOther: toggle("let other users use the mount").prefault("false"),
   readOnly: toggle("refuse every change").prefault("false"),
   uid: whole("UID", { from: 0, to: largestId }, "owner of entries that record none").optional(),
@@ -169,6 +181,7 @@ export type MountConfig = Readonly<
   Omit<MountSettings, "endpoint" | "appId" | "secretId" | "secretKey" | "local" | "state"> & {
     service: ServiceChoice;
     stateDirectory: string;
+    prices: PriceTable;
   }
 >;
 
@@ -176,6 +189,7 @@ export type MountConfig = Readonly<
 export type ServiceConfig = Readonly<
   z.output<typeof transferSchema> & {
     service: ServiceChoice;
+    prices: PriceTable;
     /** Where uploads are remembered until they are complete. */
     uploadsDirectory: string;
   }

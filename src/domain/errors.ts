@@ -27,6 +27,7 @@ export type ErrorKind =
   | "corrupt"
   | "unavailable"
   | "no-space"
+  | "over-budget"
   | "busy"
   | "stale"
   | "bad-handle"

@@ -26,6 +26,7 @@ const errnoByKind: Record<ErrorKind, number> = {
   corrupt: errno.EIO,
   unavailable: errno.EIO,
   "no-space": errno.ENOSPC,
+  "over-budget": errno.EDQUOT,
   busy: errno.EBUSY,
   stale: errno.ESTALE,
   "bad-handle": errno.EBADF,

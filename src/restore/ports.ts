@@ -35,7 +35,8 @@ export interface RestoreJournal {
   willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void>;
   /** The output of the job is gone; another one takes its place. */
   willReplace(archive: ArchiveKey): Promise<void>;
-  didRequest(archive: ArchiveKey, jobId: JobId): Promise<void>;
+  /** `isFree`: the job was there already, and somebody else has paid for it. */
+  didRequest(archive: ArchiveKey, jobId: JobId, options: { readonly isFree: boolean }): Promise<void>;
   didLand(archive: ArchiveKey): Promise<void>;
   didFail(archive: ArchiveKey, message: string): Promise<void>;
 }

@@ -5,6 +5,7 @@ import type { Clock, Instant } from "../domain/time.js";
 import type { Deferred } from "../lib/deferred.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "./ports.js";
+import type { RecallCharge } from "./recall-budget.js";
 import type { HeldBy } from "./recall-queue.js";
 import type { RestoreState } from "./restore-state.js";
 import { expectedJobEnd } from "./retrieval-plan.js";
@@ -15,6 +16,10 @@ export interface Recall {
   readonly landed: Deferred<void>;
   tier: RetrievalTier;
   origin: RecallOrigin;
+  /** What it has taken off the budget, while that may be given back. */
+  charge: RecallCharge | null;
+  /** A request of ours whose answer is lost may have started a job: one that is found then is not free. */
+  mayHaveStarted: boolean;
   /** The job that was asked for last. */
   job: JobId | null;
   /** All jobs that may bring the bytes: more than one only after a faster one was asked for. */

@@ -24,6 +24,7 @@ import type { JobPoller } from "./job-poller.js";
 import { LineRate } from "./line-rate.js";
 import type { ColdArchive, ContentSink, JournaledRecall, RecallOrigin, RestoreJournal } from "./ports.js";
 import { type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
+import type { RecallAllowance, RecallCharge } from "./recall-budget.js";
 import { RecallQueue } from "./recall-queue.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
 import { acceptedTier, isFasterTier, jobToJoin } from "./retrieval-plan.js";
@@ -33,6 +34,7 @@ export interface RestoreManagerParts {
   readonly service: Pick<CasService, "initiateJob" | "listJobs" | "getJobOutput">;
   readonly journal: RestoreJournal;
   readonly sink: ContentSink;
+  readonly budget: RecallAllowance;
   readonly poller: Pick<JobPoller, "wait">;
   readonly clock: Clock;
   /** Numbers from 0 to 1, as `Math.random`. */
@@ -92,7 +94,8 @@ export class RestoreManager {
   /** Goes on with the recalls that the journal knows. */
   resume(): void {
     for (const journaled of this.#parts.journal.unfinished()) {
-      if (!this.#recalls.has(journaled.archive.key)) this.#begin(journaled, "restore", false);
+      if (this.#recalls.has(journaled.archive.key)) continue;
+      this.#begin(journaled, { origin: "restore", charge: null, isNew: false });
     }
   }
 
@@ -100,7 +103,9 @@ export class RestoreManager {
    * Starts a recall or joins the one that runs; resolves when the content is in the cache.
    *
    * Callers that may lose patience wait with `abortable()`. It is fine not to wait: a failure is journaled and reported.
+   * What is asked for by `origin` "restore" has been confirmed and is not bound by the budget.
    *
+   * @throws FileSystemError "over-budget" at once, before anything begins.
    * @throws CorruptError when the bytes stay wrong; ServiceError, with the service's own message, when the job failed
    * or the service refuses; FileSystemError "no-space"; CancelledError when the manager is closed.
    */
@@ -112,8 +117,10 @@ export class RestoreManager {
     const running = this.#recalls.get(archive.key);
     if (running !== undefined) return this.#join(running, { tier: accepted, origin, faster });
     if (this.#parts.sink.has(archive.key)) return Promise.resolve();
+    const charge = origin === "restore" ? null : this.#charge(archive, accepted);
     const requestedAt = this.#parts.clock.now();
-    return this.#begin({ archive, tier: accepted, requestedAt, jobId: null, replaced: 0 }, origin, true).landed.promise;
+    const recall = { archive, tier: accepted, requestedAt, jobId: null, replaced: 0 };
+    return this.#begin(recall, { origin, charge, isNew: true }).landed.promise;
   }
 
   status(archive: ArchiveKey): RecallStatus | undefined {
@@ -137,7 +144,14 @@ export class RestoreManager {
     await Promise.all([...this.#recalls.values()].map((recall) => recall.task));
   }
 
-  #begin({ archive, tier, jobId, requestedAt, replaced }: JournaledRecall, origin: RecallOrigin, isNew: boolean) {
+  #begin(
+    { archive, tier, jobId, requestedAt, replaced }: JournaledRecall,
+    {
+      origin,
+      charge,
+      isNew,
+    }: { readonly origin: RecallOrigin; readonly charge: RecallCharge | null; readonly isNew: boolean },
+  ) {
     const landed = deferred<void>();
     unattended(landed.promise);
     const recall: Recall = {
@@ -150,6 +164,9 @@ export class RestoreManager {
       jobs: new Set(jobId === null ? [] : [jobId]),
       jobAdded: deferred(),
       replaced,
+      charge,
+      // Of an earlier process nobody knows.
+      mayHaveStarted: !isNew,
       state: "requesting",
       heldBy: null,
       landedBytes: 0,
@@ -221,6 +238,9 @@ export class RestoreManager {
 
   async #replace(recall: Recall, gone: JobId): Promise<void> {
     this.#warn(`Job ${gone} of archive ${recall.archive.id} has expired; another one takes its place`);
+    // Nobody has agreed to pay a second time, whoever asked for the first job.
+    recall.charge = this.#charge(recall.archive, recall.tier);
+    recall.mayHaveStarted = false;
     await this.#parts.journal.willReplace(recall.archive.key);
     this.#advance(recall, "job-gone");
     recall.replaced += 1;
@@ -261,15 +281,32 @@ export class RestoreManager {
     return this.#parts.clock.now() > since;
   }
 
-  #startJob({ archive, tier }: Recall): Promise<JobId> {
+  async #startJob(recall: Recall): Promise<JobId> {
+    const { archive, tier } = recall;
     const { signal } = this.#closing;
     const request = { action: "retrieve-archive", archiveId: archive.id, tier, description: "casfs recall" } as const;
-    return this.#requests.run(signal, () => this.#parts.service.initiateJob(archive.vault, request, { signal }));
+    try {
+      return await this.#requests.run(signal, () =>
+        this.#parts.service.initiateJob(archive.vault, request, { signal }),
+      );
+    } catch (error) {
+      if (!(error instanceof ServiceError && error.effect === "none")) recall.mayHaveStarted = true;
+      throw error;
+    }
+  }
+
+  /** Takes a new job off the budget. @throws FileSystemError "over-budget". */
+  #charge({ id, sizeBytes }: ColdArchive, tier: RetrievalTier): RecallCharge {
+    return this.#parts.budget.take({ sizeBytes, tier, name: `archive ${id}` });
   }
 
   async #didRequest(recall: Recall, job: JobId, joined: boolean): Promise<void> {
     const { key, id: archiveId, sizeBytes } = recall.archive;
-    await this.#parts.journal.didRequest(key, job);
+    const isFree = joined && !recall.mayHaveStarted;
+    if (isFree) recall.charge?.refund();
+    else recall.charge?.spend();
+    recall.charge = null;
+    await this.#parts.journal.didRequest(key, job, { isFree });
     recall.job = job;
     recall.jobs.add(job);
     this.#parts.observer({ type: "recall-started", archiveId, jobId: job, joined, sizeBytes });
@@ -318,6 +355,7 @@ export class RestoreManager {
 
   async #fail(recall: Recall, error: unknown): Promise<void> {
     if (this.#closing.signal.aborted) return; // Not a failure: it goes on at the next start.
+    if (!recall.mayHaveStarted) recall.charge?.refund();
     const message = describeError(error);
     if (recall.state !== "failed" && recall.state !== "landed") this.#advance(recall, "gave-up");
     this.#parts.observer({ type: "recall-failed", archiveId: recall.archive.id, message });

@@ -3,7 +3,7 @@
 import { type ByteRange, byteRange } from "../domain/bytes.js";
 import type { Instant } from "../domain/time.js";
 import { expeditedSizeBytesMax } from "../protocol/limits.js";
-import { tierTerms } from "../protocol/prices.js";
+import { readyIn } from "../protocol/prices.js";
 import { type JobDescription, type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { ColdArchive } from "./ports.js";
 
@@ -55,5 +55,5 @@ export function* piecesOf(missing: readonly ByteRange[], pieceBytes: number): Ge
 
 /** When a job of `tier` asked for at `requestedAt` is done at the latest, as published; a guess for people. */
 export function expectedJobEnd(tier: RetrievalTier, requestedAt: Instant): Instant {
-  return (requestedAt + tierTerms[tier].readyIn.to) as Instant;
+  return (requestedAt + readyIn[tier].to) as Instant;
 }

@@ -112,7 +112,11 @@ export interface UploadRequests {
 
 /** What the file system asks of `restore/`. */
 export interface RecallRequests {
-  /** Starts a recall or joins the one that runs; resolves when the content is in the cache. */
+  /**
+   * Starts a recall or joins the one that runs; resolves when the content is in the cache.
+   *
+   * @throws FileSystemError "over-budget" at once, before anything begins; never for `origin` "restore".
+   */
   recall(
     archive: ColdArchive,
     options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },

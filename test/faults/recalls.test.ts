@@ -11,6 +11,7 @@ import { JobPoller } from "../../src/restore/job-poller.js";
 import type { ColdArchive } from "../../src/restore/ports.js";
 import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { MemorySink, pieceBytes } from "../restore/restore-fixture.js";
+import { CountedBudget } from "../support/counted-budget.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
 import { MemoryInventoryCatalog, MemoryRestoreJournal } from "../support/memory-journals.js";
 import { testBytes } from "../support/test-bytes.js";
@@ -33,7 +34,10 @@ class RecallPipeline {
     const base = { service: place.patient, clock: place.clock, observer: () => undefined, random: () => 0.5 };
     const poller = new JobPoller(base);
     const { journal, sink } = this;
-    this.#manager = new RestoreManager({ ...base, journal, sink, poller }, { pieceBytes, downloadConcurrency: 2 });
+    this.#manager = new RestoreManager(
+      { ...base, journal, sink, budget: new CountedBudget(), poller },
+      { pieceBytes, downloadConcurrency: 2 },
+    );
   }
 
   /** Stores `content` as an archive that the journal knows. */

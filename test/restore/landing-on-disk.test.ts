@@ -13,6 +13,7 @@ import { UploadQueue } from "../../src/upload/upload-queue.js";
 import { Uploader } from "../../src/upload/uploader.js";
 import type { RecallRequests, UploadRequests } from "../../src/vfs/ports.js";
 import { bytesOf, CacheFixture, contentId, expectBytes, key } from "../cache/cache-fixture.js";
+import { CountedBudget } from "../support/counted-budget.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { MemoryCasService } from "../support/memory-cas-service.js";
 import { MemoryRestoreJournal, MemoryUploadJournal } from "../support/memory-journals.js";
@@ -32,7 +33,7 @@ async function world() {
   const newManager = () => {
     const poller = new JobPoller({ service, clock, observer });
     return new RestoreManager(
-      { service, journal, sink: disk.cache, poller, clock, random, observer },
+      { service, journal, sink: disk.cache, budget: new CountedBudget(), poller, clock, random, observer },
       { downloadConcurrency: 1 },
     );
   };

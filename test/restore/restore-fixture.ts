@@ -9,6 +9,7 @@ import { digestOf } from "../../src/protocol/tree-hash.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
 import type { ColdArchive, ContentSink, Landing } from "../../src/restore/ports.js";
 import { RestoreManager, type RestoreManagerOptions } from "../../src/restore/restore-manager.js";
+import { CountedBudget } from "../support/counted-budget.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { MemoryCasService } from "../support/memory-cas-service.js";
 import { MemoryRestoreJournal } from "../support/memory-journals.js";
@@ -91,6 +92,7 @@ export class RestoreFixture {
   readonly service: MemoryCasService;
   readonly journal = new MemoryRestoreJournal();
   readonly sink = new MemorySink();
+  readonly budget = new CountedBudget();
   readonly events: CasfsEvent[] = [];
   readonly observer = (event: CasfsEvent) => void this.events.push(event);
   manager!: RestoreManager;
@@ -114,10 +116,10 @@ export class RestoreFixture {
 
   /** The next process, on the same journal, disk and service. */
   restart(options: RestoreManagerOptions = {}): void {
-    const { service, journal, sink, clock, observer } = this;
+    const { service, journal, sink, budget, clock, observer } = this;
     journal.crash.restart();
     this.poller = new JobPoller({ service, clock, observer });
-    const parts = { service, journal, sink, poller: this.poller, clock, random: () => 0.5, observer };
+    const parts = { service, journal, sink, budget, poller: this.poller, clock, random: () => 0.5, observer };
     this.manager = new RestoreManager(parts, { pieceBytes, ...options });
   }
 

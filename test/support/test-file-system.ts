@@ -20,9 +20,11 @@ import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ContentId, type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
 import { fileTime, hours, seconds } from "../../src/domain/time.js";
+import { publishedPrices } from "../../src/protocol/prices.js";
 import type { CasService } from "../../src/protocol/service.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
+import { RecallBudget, type RecallLimits } from "../../src/restore/recall-budget.js";
 import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { AbandonedUploads } from "../../src/upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../../src/upload/archive-deleter.js";
@@ -79,6 +81,7 @@ export interface TestVaultOptions {
   /** `--staging-size`; without it staging has no limit. */
   readonly stagingBytes?: number;
   readonly disk?: LocalDisk;
+  readonly recallLimits?: RecallLimits;
   /** Called after every step of the file system that reaches the disk. */
   readonly onStep?: (step: string) => void;
 }
@@ -91,6 +94,7 @@ interface Life {
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly recalls: RestoreManager;
+  readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
   readonly deleter: ArchiveDeleter;
   readonly fs: FileSystem;
@@ -155,6 +159,10 @@ export class TestVault implements AsyncDisposable {
 
   get recalls(): RestoreManager {
     return this.#life.recalls;
+  }
+
+  get recallBudget(): RecallBudget {
+    return this.#life.recallBudget;
   }
 
   get directory(): string {
@@ -410,10 +418,18 @@ export class TestVault implements AsyncDisposable {
     const abandoned = new AbandonedUploads({ service, journal: catalog.uploads, observer, clock });
     const purger = new TrashPurger({ journal: catalog, clock, observer });
     const poller = new JobPoller({ service, clock, observer });
+    const recallBudget = new RecallBudget({
+      limits: this.#options.recallLimits ?? { bytes: null, cost: null },
+      prices: publishedPrices,
+      isFree: false,
+      store: catalog.recallUse,
+      clock,
+    });
     const recalls = new RestoreManager({
       service,
       journal: catalog.recalls,
       sink: cache,
+      budget: recallBudget,
       poller,
       clock,
       random,
@@ -465,6 +481,7 @@ export class TestVault implements AsyncDisposable {
       budget,
       uploads,
       recalls,
+      recallBudget,
       inventories,
       deleter,
       fs,
