@@ -21,11 +21,21 @@ export interface ControlApi {
   planRestore(request: RestoreRequest): Promise<RestorePlan>;
   /** Starts the recalls of all cold files; with `wait` resolves when they have landed. */
   restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult>;
+  /** Ends that a vault is read-only because another state directory writes to it. */
+  takeOverVault(request: { readonly vault: string }): Promise<TakeOverResult>;
   /** Starts an inventory of a vault; with `wait` resolves when it is merged. */
   refreshInventory(
     request: { readonly vault: string; readonly wait: boolean },
     signal: AbortSignal,
   ): Promise<{ readonly merged: boolean }>;
+}
+
+export interface TakeOverResult {
+  /** The writer that was seen; null when the vault was not read-only. */
+  readonly otherWriter: string | null;
+  /** Held until now: files to be uploaded, archives to be deleted. */
+  readonly uploads: number;
+  readonly deletes: number;
 }
 
 export interface RestoreRequest {
@@ -149,4 +159,6 @@ export interface VaultReport {
   /** "none", "running", "merged" or why the last one failed. */
   readonly inventory: string;
   readonly inventoryAt: string | null;
+  /** Why the vault is read-only, and what to do: another state directory writes to it. */
+  readonly readOnly: string | null;
 }

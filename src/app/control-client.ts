@@ -47,6 +47,7 @@ export function controlClient(
     setPinned: (request) => call("setPinned", request),
     planRestore: (request) => call("planRestore", request),
     restore: (request, signal) => call("restore", request, signal),
+    takeOverVault: (request) => call("takeOverVault", request),
     refreshInventory: (request, signal) => call("refreshInventory", request, signal),
     close: () => closing.abort(new CancelledError(`A call to the casfs mount at ${mountpoint}`)),
   };

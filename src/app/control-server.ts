@@ -78,6 +78,7 @@ const methods: { readonly [M in ControlMethod]: (api: ControlApi, request: unkno
     setPinned: (api, request) => api.setPinned(parsed("setPinned", request)),
     planRestore: (api, request) => api.planRestore(parsed("planRestore", request)),
     restore: (api, request, signal) => api.restore(parsed("restore", request), signal),
+    takeOverVault: (api, request) => api.takeOverVault(parsed("takeOverVault", request)),
     refreshInventory: (api, request, signal) => api.refreshInventory(parsed("refreshInventory", request), signal),
   };
 

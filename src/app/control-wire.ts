@@ -28,6 +28,7 @@ export const requestSchemas = {
   setPinned: z.object({ paths, pinned: z.boolean() }),
   planRestore: z.object(restoreRequest),
   restore: z.object({ ...restoreRequest, wait: z.boolean() }),
+  takeOverVault: z.object({ vault: z.string() }),
   refreshInventory: z.object({ vault: z.string(), wait: z.boolean() }),
 } as const satisfies Record<ControlMethod, z.ZodType>;
 

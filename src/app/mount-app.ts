@@ -173,6 +173,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     fileSystem,
     paths: new MountPaths(storage.catalog, root),
     clock: systemClock,
+    observer: options.observer,
     tier: config.tier,
     prices: config.prices,
     cacheBytesMax: config.cacheSize,
@@ -207,6 +208,8 @@ function settingsOf(config: MountConfig): FileSystemSettings {
 
 /** For people: `user.casfs.state` of a vault's directory. */
 function inventoryState(catalog: Catalog, vault: VaultName): string {
+  const held = catalog.heldBecause(vault);
+  if (held !== undefined) return `read-only: ${held.message}`;
   if (catalog.vault(vault)?.visibility === "visible") return "visible";
   const { error } = catalog.vaultTable.inventoryState(vault);
   return error === null ? "awaiting inventory" : `awaiting inventory: ${error}`;

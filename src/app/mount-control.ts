@@ -6,6 +6,7 @@ import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
 import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
+import type { Observer } from "../domain/events.js";
 import { type ArchiveKey, type ContentId, type InodeNumber, isVaultName, type VaultName } from "../domain/ids.js";
 import { type Clock, type Instant, ms, seconds } from "../domain/time.js";
 import { abortable } from "../lib/abort-scope.js";
@@ -27,6 +28,7 @@ import type {
   RestoreRequest,
   RestoreResult,
   StatusReport,
+  TakeOverResult,
   UploadReport,
   VaultReport,
   WaitingReport,
@@ -45,6 +47,7 @@ export interface MountControlParts {
   readonly fileSystem: FileSystem;
   readonly paths: MountPaths;
   readonly clock: Clock;
+  readonly observer: Observer;
   readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
   readonly tier: RetrievalTier;
   readonly prices: PriceTable;
@@ -183,14 +186,32 @@ export class MountControl implements ControlApi {
     return { started: recalls.length, landed: landed.filter(Boolean).length, failed };
   }
 
-  async refreshInventory({ vault, wait }: { readonly vault: string; readonly wait: boolean }, signal: AbortSignal) {
-    if (!isVaultName(vault) || this.#parts.catalog.vault(vault) === undefined) {
-      throw new FileSystemError("not-found", `There is no vault ${vault} in this mount`);
-    }
+  async takeOverVault({ vault: name }: { readonly vault: string }): Promise<TakeOverResult> {
+    const vault = this.#knownVault(name);
+    const { catalog, uploads, inventories, observer } = this.#parts;
+    const deletes = catalog.deletes.pending().filter((one) => one.vault === vault).length;
+    const other = await catalog.takeOver(vault);
+    if (other === null) return { otherWriter: null, uploads: 0, deletes: 0 };
+    observer({ type: "vault-taken-over", vault });
+    const held = uploads.snapshot().filter((upload) => upload.vault === vault && upload.state === "retrying");
+    for (const { content } of held) uploads.expedite(content);
+    // What the other one did last is shown; what is there by then is history.
+    inventories.refresh(vault, {}).catch(() => {}); // reported where it happens
+    return { otherWriter: other.id, uploads: held.length, deletes };
+  }
+
+  async refreshInventory(request: { readonly vault: string; readonly wait: boolean }, signal: AbortSignal) {
+    const vault = this.#knownVault(request.vault);
+    const { wait } = request;
     const refreshed = this.#parts.inventories.refresh(vault, {});
     refreshed.catch(() => {}); // reported where it happens
     if (wait) await abortable(refreshed, signal);
     return { merged: wait };
+  }
+
+  #knownVault(name: string): VaultName {
+    if (isVaultName(name) && this.#parts.catalog.vault(name) !== undefined) return name;
+    throw new FileSystemError("not-found", `There is no vault ${name} in this mount`);
   }
 
   async #restoreOne(
@@ -284,7 +305,9 @@ export class MountControl implements ControlApi {
   #vault(name: VaultName, visible: boolean): VaultReport {
     const { mergedAtMs, job, error } = this.#parts.catalog.vaultTable.inventoryState(name);
     const inventory = job !== null ? "running" : (error ?? (mergedAtMs === null ? "none" : "merged"));
-    return { name, visible, inventory, inventoryAt: mergedAtMs === null ? null : new Date(mergedAtMs).toISOString() };
+    const inventoryAt = mergedAtMs === null ? null : new Date(mergedAtMs).toISOString();
+    const readOnly = this.#parts.catalog.heldBecause(name)?.message ?? null;
+    return { name, visible, inventory, inventoryAt, readOnly };
   }
 
   #nameOf(content: ContentId): string {

@@ -13,6 +13,7 @@ import { RecallBudget } from "../restore/recall-budget.js";
 import { RestoreManager } from "../restore/restore-manager.js";
 import { AbandonedUploads } from "../upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../upload/archive-deleter.js";
+import { holdingUploader } from "../upload/held-uploads.js";
 import { TrashPurger } from "../upload/trash-purger.js";
 import { UploadQueue } from "../upload/upload-queue.js";
 import { Uploader } from "../upload/uploader.js";
@@ -63,7 +64,12 @@ export function createPipelines(
     return ino !== undefined && config.temporary(catalog.pathInVault(ino));
   };
   const uploads = new UploadQueue(
-    { ...base, uploader, journal: catalog.uploads, isTemporary },
+    {
+      ...base,
+      uploader: holdingUploader(uploader, catalog.uploads, (vault) => catalog.heldBecause(vault)),
+      journal: catalog.uploads,
+      isTemporary,
+    },
     { concurrency: uploadConcurrency, restMsMax: ms(Math.max(hours(24), config.settle, config.rewriteInterval)) },
   );
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });

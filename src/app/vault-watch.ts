@@ -46,6 +46,11 @@ export class VaultWatch {
 
   /** Starts the inventories that are due, and looks again every hour. Failures are reported, and tried again. */
   start(service: Pick<CasService, "listVaults">): void {
+    const { catalog, observer } = this.#parts;
+    for (const { name: vault } of catalog.vaults()) {
+      const held = catalog.heldBecause(vault);
+      if (held !== undefined) observer({ type: "vault-held", vault, message: held.message });
+    }
     this.#loop ??= this.#run(service);
   }
 

@@ -6,8 +6,10 @@
  */
 
 import { existsSync } from "node:fs";
+import type { FileSystemError } from "../domain/errors.js";
 import { type ArchiveKey, type ContentId, type InodeNumber, rootIno, type VaultName } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
+import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
 import { isRegular, typeDirectory } from "../vfs/attributes.js";
@@ -86,6 +88,7 @@ export class Catalog implements CatalogPort {
   readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
   /** Where the catalog was made by this call: all vaults found in the service wait for their inventory. */
   readonly isNew: boolean;
+  readonly writerId: string;
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #inodes: InodeTable;
@@ -116,6 +119,7 @@ export class Catalog implements CatalogPort {
     const meta = new MetaTable(sql);
     meta.bind(options.binding);
     const writerId = meta.writerId();
+    this.writerId = writerId;
     this.vaultTable = new VaultTable(sql);
     const numbers = {
       inodes: new NumberMint(sql, "inode", { first: rootIno }),
@@ -186,7 +190,12 @@ export class Catalog implements CatalogPort {
       writerId,
       tree,
     });
-    this.deletes = deleteJournal(database, this.#tombstones, options.clock);
+    this.deletes = deleteJournal({
+      database,
+      tombstones: this.#tombstones,
+      clock: options.clock,
+      isHeld: (vault) => this.heldBecause(vault) !== undefined,
+    });
     // With the number that is minted for it, or a crash in between would give the root another one.
     if (this.#inodes.find(rootIno) === undefined) sql.transaction(() => this.#insertRoot(options.treeDefaults))();
   }
@@ -433,6 +442,31 @@ export class Catalog implements CatalogPort {
     return this.vaultTable.find(name);
   }
 
+  /** Why nothing may be written to a vault; undefined when it may. */
+  heldBecause(name: VaultName): FileSystemError | undefined {
+    const other = this.vaultTable.find(name)?.otherWriter;
+    return other == null ? undefined : writtenByAnother(name, this.writerId, other);
+  }
+
+  requireWritable(name: VaultName | null): void {
+    const reason = name === null ? undefined : this.heldBecause(name);
+    if (reason !== undefined) throw reason;
+  }
+
+  /**
+   * This state directory is the one that writes to the vault from now on.
+   *
+   * @returns the writer that was seen there.
+   */
+  takeOver(name: VaultName): Promise<OtherWriter | null> {
+    return this.mutate(() => {
+      const other = this.vaultTable.find(name)?.otherWriter ?? null;
+      this.vaultTable.takeOver(name);
+      this.#tell((listener) => listener.deletesPending());
+      return other;
+    });
+  }
+
   insertVault(name: VaultName, visibility: VaultVisibility, time: FileTime): InodeNumber {
     const root = this.#inodes.find(rootIno)!;
     const { uid, gid, mode } = root;
@@ -559,14 +593,21 @@ function* interruptedSuffixes(): Generator<string> {
   for (let attempt = 2; ; attempt += 1) yield `interrupted ${attempt}`;
 }
 
-function deleteJournal(
-  database: Database,
-  tombstones: TombstoneTable,
-  clock: Clock,
-): DeleteJournal & Pick<TombstoneTable, "pending"> {
+function deleteJournal({
+  database,
+  tombstones,
+  clock,
+  isHeld,
+}: {
+  readonly database: Database;
+  readonly tombstones: TombstoneTable;
+  readonly clock: Clock;
+  readonly isHeld: (vault: VaultName) => boolean;
+}): DeleteJournal & Pick<TombstoneTable, "pending"> {
   return {
     pending: () => tombstones.pending(),
-    pendingDeletes: () => tombstones.pending(),
+    pendingDeletes: () => tombstones.pending().filter(({ vault }) => !isHeld(vault)),
+    isHeld,
     didDelete: (archive, vault) => database.mutate(() => tombstones.setDeleted(vault, archive, clock.now())),
     didFailDelete: (archive, vault, { message, retryAt }) =>
       database.mutate(() => tombstones.setFailed(vault, archive, retryAt, message)),

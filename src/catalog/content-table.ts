@@ -80,6 +80,7 @@ export class ContentTable {
   readonly #lastArchivedAt: BetterSqlite3.Statement<[number], number | null>;
   readonly #setArchived: BetterSqlite3.Statement<[number, number]>;
   readonly #twin: BetterSqlite3.Statement<[number, string, number, number, string], number>;
+  readonly #rival: BetterSqlite3.Statement<[number, string, number, number, string], number>;
   readonly #moveTo: BetterSqlite3.Statement<[number, number]>;
   readonly #setDurable: BetterSqlite3.Statement<[number]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
@@ -129,6 +130,12 @@ export class ContentTable {
       .prepare<[number, string, number, number, string], number>(
         `SELECT 1 FROM archive a JOIN content c ON c.archive_key = a.key
          WHERE a.vault_id = ? AND a.file_id = ? AND a.version = ? AND a.size_bytes = ? AND a.tree_hash = ?`,
+      )
+      .pluck();
+    this.#rival = sql
+      .prepare<[number, string, number, number, string], number>(
+        `SELECT 1 FROM archive a JOIN content c ON c.archive_key = a.key
+         WHERE a.vault_id = ? AND a.file_id = ? AND a.version = ? AND NOT (a.size_bytes = ? AND a.tree_hash = ?)`,
       )
       .pluck();
     this.#moveTo = sql.prepare("UPDATE content SET ino = ?, version = 1 WHERE id = ?");
@@ -307,6 +314,15 @@ export class ContentTable {
   hasTwin(vault: VaultName, twin: { fileId: string; version: number; sizeBytes: number; treeHash: string }): boolean {
     const { fileId, version, sizeBytes, treeHash } = twin;
     return this.#twin.get(this.#vaults.idOf(vault), fileId, version, sizeBytes, treeHash) !== undefined;
+  }
+
+  /** Whether this very version of a file is archived with other bytes: two writers have made it. */
+  hasOtherBytes(
+    vault: VaultName,
+    twin: { fileId: string; version: number; sizeBytes: number; treeHash: string },
+  ): boolean {
+    const { fileId, version, sizeBytes, treeHash } = twin;
+    return this.#rival.get(this.#vaults.idOf(vault), fileId, version, sizeBytes, treeHash) !== undefined;
   }
 
   /** Whether a file has bytes that are not archived. Looks at all of those: not for every row of an inventory. */

@@ -9,10 +9,11 @@
 import type BetterSqlite3 from "better-sqlite3";
 import type { ArchiveId, InodeNumber, JobId, VaultName } from "../domain/ids.js";
 import { type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
+import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
 import { invariant } from "../lib/invariant.js";
 import { parseDescription } from "../protocol/description.js";
 import type { TreeHashHex } from "../protocol/service.js";
-import type { InventoryCatalog, InventoryEntry, InventoryMerge } from "../restore/ports.js";
+import type { InventoryCatalog, InventoryEntry, InventoryMerge, InventoryOutcome } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
 import type { TombstoneTable } from "./tombstone-table.js";
@@ -28,6 +29,17 @@ interface InventoryRow {
   readonly tree_hash: string;
   readonly file_id: string | null;
   readonly version: number | null;
+  readonly writer: string | null;
+}
+
+/** One inventory that is being read. */
+interface Run {
+  readonly vault: VaultName;
+  readonly id: number;
+  /** As it was when the run began: what is taken over meanwhile is not judged by this run. */
+  readonly wholeAt: Instant | undefined;
+  /** The newest archive of another writer that was made since. */
+  newest: OtherWriter | undefined;
 }
 
 /** Rows per slice: a few milliseconds each. */
@@ -43,7 +55,7 @@ export class InventoryTable implements InventoryCatalog {
   readonly #tree: TreeBuilder;
   readonly #writerId: string;
   readonly #insert: BetterSqlite3.Statement<
-    [number, string, string, number, number, string, string | null, number | null]
+    [number, string, string, number, number, string, string | null, number | null, string | null]
   >;
   readonly #before: BetterSqlite3.Statement<[number, number, number, string, number], InventoryRow>;
   readonly #newerVersion: BetterSqlite3.Statement<[number, string, number], number>;
@@ -74,8 +86,8 @@ export class InventoryTable implements InventoryCatalog {
     this.#writerId = options.writerId;
     const { sql } = options.database;
     this.#insert = sql.prepare(`INSERT OR REPLACE INTO inventory_row
-      (run_id, archive_id, description, created_at_ms, size_bytes, tree_hash, file_id, version)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`);
+      (run_id, archive_id, description, created_at_ms, size_bytes, tree_hash, file_id, version, writer)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#before = sql.prepare(`SELECT * FROM inventory_row WHERE run_id = ?
       AND (created_at_ms < ? OR (created_at_ms = ? AND archive_id > ?)) ORDER BY created_at_ms DESC, archive_id LIMIT ?`);
     this.#newerVersion = sql
@@ -107,25 +119,25 @@ export class InventoryTable implements InventoryCatalog {
   }
 
   beginInventory(vault: VaultName): InventoryMerge {
-    const run = this.#vaults.idOf(vault);
+    const run: Run = { vault, id: this.#vaults.idOf(vault), wholeAt: this.#vaults.wholeAt(vault), newest: undefined };
     let fresh = true;
     return {
       add: async (entries) => {
         for (let start = 0; start < entries.length; start += sliceRows) {
           await this.#database.mutate(() => {
-            if (fresh) this.#clear.run(run);
+            if (fresh) this.#clear.run(run.id);
             fresh = false;
-            for (const entry of entries.slice(start, start + sliceRows)) this.#insertRow(run, entry);
+            for (const entry of entries.slice(start, start + sliceRows)) this.#insertRow(run.id, entry);
           });
         }
       },
-      merge: async (inventoryDate) => {
-        if (fresh) await this.#database.mutate(() => this.#clear.run(run));
-        await this.#placeAll(vault, run);
-        return this.#database.mutate(() => this.#finish(vault, run, inventoryDate));
+      merge: async (inventoryDate, seenAt = inventoryDate) => {
+        if (fresh) await this.#database.mutate(() => this.#clear.run(run.id));
+        await this.#placeAll(run);
+        return this.#database.mutate(() => this.#finish(run, inventoryDate, seenAt));
       },
       discard: async () => {
-        await this.#database.mutate(() => this.#clear.run(run));
+        await this.#database.mutate(() => this.#clear.run(run.id));
       },
     };
   }
@@ -142,25 +154,29 @@ export class InventoryTable implements InventoryCatalog {
       entry.treeHash,
       origin?.fileId ?? null,
       origin?.version ?? null,
+      origin?.writer ?? null,
     );
   }
 
   // The newest first: of two archives that claim a name, the older one was overwritten or moved away.
-  async #placeAll(vault: VaultName, run: number): Promise<void> {
+  async #placeAll(run: Run): Promise<void> {
     for (let time = Number.MAX_SAFE_INTEGER, id = ""; ; ) {
-      const rows = this.#before.all(run, time, time, id, sliceRows);
+      const rows = this.#before.all(run.id, time, time, id, sliceRows);
       const last = rows.at(-1);
       if (last === undefined) return;
       await this.#database.mutate(() => {
-        for (const row of rows) this.#place(vault, run, row);
+        for (const row of rows) this.#place(run, row);
       });
       time = last.created_at_ms;
       id = last.archive_id;
     }
   }
 
-  #place(vault: VaultName, run: number, row: InventoryRow): void {
+  #place(run: Run, row: InventoryRow): void {
+    const { vault } = run;
     const id = row.archive_id as ArchiveId;
+    const isOfAnother = this.#isOfAnother(run, row);
+    if (isOfAnother) run.newest ??= { id: row.writer!, archiveId: id, createdAt: row.created_at_ms as Instant };
     if (this.#contents.archiveById(vault, id) !== undefined || this.#tombstones.has(vault, id)) return;
     const parsed = parseDescription(row.description);
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
@@ -181,13 +197,27 @@ export class InventoryTable implements InventoryCatalog {
       unreadable: parsed.kind === "unreadable" ? parsed.reason : undefined,
     });
     // A file that is known already keeps what it has; of several unknown versions the highest is the file. The others
-    // stay in the archive table without a name, for fsck to list.
-    if (isKnown || this.#hasNewerVersion(run, row)) return;
+    // stay in the archive table without a name, for fsck to list. What another writer made of a known file is neither
+    // older nor newer than what we have: it gets a name beside it.
+    const isBeside = isKnown && (isOfAnother || this.#hasOtherBytes(vault, row));
+    if ((isKnown && !isBeside) || this.#hasNewerVersion(run.id, row)) return;
     const directory = this.#vaults.find(vault)?.ino;
     invariant(directory !== undefined, `vault ${vault} exists`);
     const created = fileTime(row.created_at_ms as Instant);
-    const ino = this.#tree.placeFile(vault, directory as InodeNumber, toFile(row, id, parsed, created));
+    const ino = this.#tree.placeFile(vault, directory as InodeNumber, toFile(row, { id, parsed, created, isBeside }));
     this.#contents.insertArchived(ino, row.version ?? 1, key, row.size_bytes);
+  }
+
+  // What the vault held before this state directory could write to it is history, whoever made it.
+  #isOfAnother({ wholeAt }: Run, row: InventoryRow): boolean {
+    return wholeAt !== undefined && row.created_at_ms > wholeAt && row.writer !== null && row.writer !== this.#writerId;
+  }
+
+  // Two writers have made the same version of a file, each its own.
+  #hasOtherBytes(vault: VaultName, row: InventoryRow): boolean {
+    if (row.file_id === null || row.version === null || row.writer === this.#writerId) return false;
+    const { file_id: fileId, version, size_bytes: sizeBytes, tree_hash: treeHash } = row;
+    return this.#contents.hasOtherBytes(vault, { fileId, version, sizeBytes, treeHash });
   }
 
   // A file of our own may be staged while its archive is known to the inventory only: the answer to an upload was lost.
@@ -213,26 +243,40 @@ export class InventoryTable implements InventoryCatalog {
     return this.#newerVersion.get(run, row.file_id, row.version) !== undefined;
   }
 
-  #finish(vault: VaultName, run: number, inventoryDate: Instant): { readonly archives: number } {
-    const archives = this.#count.get(run) ?? 0;
+  #finish(run: Run, inventoryDate: Instant, seenAt: Instant): InventoryOutcome {
+    const { vault, id } = run;
+    const archives = this.#count.get(id) ?? 0;
     const dayBefore = (inventoryDate - hours(24)) as Instant;
-    this.#markSeen.run(inventoryDate, run, run);
+    this.#markSeen.run(inventoryDate, id, id);
     // Only what existed a day before the inventory was made can be called missing from it.
-    this.#markMissing.run(run, dayBefore, run);
-    this.#tombstones.forget(vault, dayBefore, run);
-    this.#clear.run(run);
+    this.#markMissing.run(id, dayBefore, id);
+    this.#tombstones.forget(vault, dayBefore, id);
+    this.#clear.run(id);
     this.#vaults.setInventoryMerged(vault, inventoryDate);
-    return { archives };
+    this.#judgeWriters(run, seenAt);
+    const other = this.#vaults.find(vault)?.otherWriter;
+    if (other == null) return { archives };
+    return { archives, heldBecause: writtenByAnother(vault, this.#writerId, other).message };
+  }
+
+  #judgeWriters({ vault, wholeAt, newest }: Run, seenAt: Instant): void {
+    if (wholeAt === undefined) this.#vaults.setWholeAt(vault, seenAt);
+    else if (newest !== undefined && this.#vaults.wholeAt(vault) !== undefined) {
+      this.#vaults.setOtherWriter(vault, newest);
+    }
   }
 }
 
-function toFile(
-  row: InventoryRow,
-  id: ArchiveId,
-  parsed: ReturnType<typeof parseDescription>,
-  created: FileTime,
-): PlacedFile {
-  const base = { archiveId: id, sizeBytes: row.size_bytes, fileId: row.file_id };
+interface Placing {
+  readonly id: ArchiveId;
+  readonly parsed: ReturnType<typeof parseDescription>;
+  readonly created: FileTime;
+  /** It belongs to a file that has a name already, and becomes one of its own. */
+  readonly isBeside: boolean;
+}
+
+function toFile(row: InventoryRow, { id, parsed, created, isBeside }: Placing): PlacedFile {
+  const base = { archiveId: id, sizeBytes: row.size_bytes, fileId: isBeside ? null : row.file_id };
   if (parsed.kind === "casfs") {
     const { mode, mtime, uid, gid, segments } = parsed;
     return { ...base, ...treePlace(segments, id), mode, uid, gid, mtime };

@@ -6,9 +6,9 @@
 
 import type BetterSqlite3 from "better-sqlite3";
 import { UsageError } from "../domain/errors.js";
-import { recallReplacedStep, recallUseStep, schema, trashStep } from "./schema.js";
+import { recallReplacedStep, recallUseStep, schema, trashStep, writerStep } from "./schema.js";
 
-const steps: readonly string[] = [schema, trashStep, recallReplacedStep, recallUseStep];
+const steps: readonly string[] = [schema, trashStep, recallReplacedStep, recallUseStep, writerStep];
 
 /** @throws UsageError when a newer casfs has written the catalog. */
 export function migrate(sql: BetterSqlite3.Database): void {

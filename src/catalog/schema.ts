@@ -220,3 +220,15 @@ export const recallUseStep = `
     recalls    INTEGER NOT NULL
   ) STRICT;
 `;
+
+/** A later step: one writer for each vault. */
+export const writerStep = `
+  -- Service's clock: archives that other writers made until then are history, later ones are those of a second writer.
+  -- 0 for a vault that we made. NULL: the next complete inventory sets it.
+  ALTER TABLE vault ADD COLUMN whole_at_ms INTEGER;
+  -- Writer id, newest archive and its CreationDate of a second writer; NULL: there is none.
+  ALTER TABLE vault ADD COLUMN other_writer TEXT;
+  ALTER TABLE vault ADD COLUMN other_archive TEXT;
+  ALTER TABLE vault ADD COLUMN other_created_at_ms INTEGER;
+  ALTER TABLE inventory_row ADD COLUMN writer TEXT;  -- from the description
+`;

@@ -1,7 +1,9 @@
 /** Vaults, their directories and how far their inventory is. */
 
 import type BetterSqlite3 from "better-sqlite3";
-import type { InodeNumber, JobId, VaultName } from "../domain/ids.js";
+import type { ArchiveId, InodeNumber, JobId, VaultName } from "../domain/ids.js";
+import type { Instant } from "../domain/time.js";
+import type { OtherWriter } from "../domain/vault-writers.js";
 import { invariant } from "../lib/invariant.js";
 import type { VaultRecord, VaultVisibility } from "../vfs/catalog-port.js";
 
@@ -14,6 +16,10 @@ interface VaultRow {
   readonly inventory_job: string | null;
   readonly inventory_error: string | null;
   readonly trash_ino: number | null;
+  readonly whole_at_ms: number | null;
+  readonly other_writer: string | null;
+  readonly other_archive: string | null;
+  readonly other_created_at_ms: number | null;
 }
 
 export interface VaultInventoryState {
@@ -25,12 +31,15 @@ export interface VaultInventoryState {
 
 export class VaultTable {
   readonly #all: BetterSqlite3.Statement<[], VaultRow>;
-  readonly #insert: BetterSqlite3.Statement<[string, number, number]>;
+  readonly #insert: BetterSqlite3.Statement<[string, number, number, number | null]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #setJob: BetterSqlite3.Statement<[string | null, number]>;
   readonly #setError: BetterSqlite3.Statement<[string, number]>;
   readonly #setTrash: BetterSqlite3.Statement<[number | null, number]>;
   readonly #setMerged: BetterSqlite3.Statement<[number, number]>;
+  readonly #setWhole: BetterSqlite3.Statement<[number, number]>;
+  readonly #setOther: BetterSqlite3.Statement<[string, string, number, number]>;
+  readonly #takeOver: BetterSqlite3.Statement<[number]>;
   // Few, and asked by every request: kept in memory, read again after each change.
   #byName = new Map<string, VaultRow>();
   #byId = new Map<number, VaultRow>();
@@ -39,7 +48,7 @@ export class VaultTable {
 
   constructor(sql: BetterSqlite3.Database) {
     this.#all = sql.prepare("SELECT * FROM vault ORDER BY name");
-    this.#insert = sql.prepare("INSERT INTO vault (name, ino, visible) VALUES (?, ?, ?)");
+    this.#insert = sql.prepare("INSERT INTO vault (name, ino, visible, whole_at_ms) VALUES (?, ?, ?, ?)");
     this.#remove = sql.prepare("DELETE FROM vault WHERE id = ?");
     this.#setJob = sql.prepare("UPDATE vault SET inventory_job = ?, inventory_error = NULL WHERE id = ?");
     this.#setError = sql.prepare("UPDATE vault SET inventory_job = NULL, inventory_error = ? WHERE id = ?");
@@ -47,6 +56,13 @@ export class VaultTable {
     this.#setMerged = sql.prepare(
       "UPDATE vault SET visible = 1, inventory_job = NULL, inventory_error = NULL, inventory_at_ms = ? WHERE id = ?",
     );
+    this.#setWhole = sql.prepare("UPDATE vault SET whole_at_ms = ? WHERE id = ? AND whole_at_ms IS NULL");
+    this.#setOther = sql.prepare(
+      "UPDATE vault SET other_writer = ?, other_archive = ?, other_created_at_ms = ? WHERE id = ?",
+    );
+    // The inventory that is under way, if any, began before: it may lack what the other one did in the end.
+    this.#takeOver = sql.prepare(`UPDATE vault SET other_writer = NULL, other_archive = NULL,
+      other_created_at_ms = NULL, whole_at_ms = NULL, inventory_job = NULL WHERE id = ?`);
     this.reload();
   }
 
@@ -112,7 +128,8 @@ export class VaultTable {
   }
 
   insert(name: VaultName, ino: InodeNumber, visibility: VaultVisibility): number {
-    const { lastInsertRowid } = this.#insert.run(name, ino, visibility === "visible" ? 1 : 0);
+    const isOwn = visibility === "visible";
+    const { lastInsertRowid } = this.#insert.run(name, ino, isOwn ? 1 : 0, isOwn ? 0 : null);
     this.reload();
     return Number(lastInsertRowid);
   }
@@ -132,6 +149,29 @@ export class VaultTable {
     this.reload();
   }
 
+  /** Until when, by the service's clock, the archives of other writers are history; undefined while that is not known. */
+  wholeAt(name: VaultName): Instant | undefined {
+    return (this.#byName.get(name)?.whole_at_ms ?? undefined) as Instant | undefined;
+  }
+
+  /** What is there at this moment is history, unless an earlier moment is known. */
+  setWholeAt(name: VaultName, at: Instant): void {
+    this.#setWhole.run(at, this.idOf(name));
+    this.reload();
+  }
+
+  /** From now on the vault is read-only. */
+  setOtherWriter(name: VaultName, { id, archiveId, createdAt }: OtherWriter): void {
+    this.#setOther.run(id, archiveId, createdAt, this.idOf(name));
+    this.reload();
+  }
+
+  /** All that other writers have made until the next inventory is history, and the vault may be written to. */
+  takeOver(name: VaultName): void {
+    this.#takeOver.run(this.idOf(name));
+    this.reload();
+  }
+
   setInventoryMerged(name: VaultName, inventoryAtMs: number): void {
     this.#setMerged.run(inventoryAtMs, this.idOf(name));
     this.reload();
@@ -143,5 +183,12 @@ function toRecord(row: VaultRow): VaultRecord {
     name: row.name as VaultName,
     ino: row.ino as InodeNumber,
     visibility: row.visible === 1 ? "visible" : "awaiting-inventory",
+    otherWriter: otherWriterOf(row),
   };
+}
+
+function otherWriterOf(row: VaultRow): OtherWriter | null {
+  const { other_writer: id, other_archive: archiveId, other_created_at_ms: createdAt } = row;
+  if (id === null || archiveId === null || createdAt === null) return null;
+  return { id, archiveId: archiveId as ArchiveId, createdAt: createdAt as Instant };
 }

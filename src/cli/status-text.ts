@@ -38,6 +38,7 @@ function problems(report: StatusReport, now: number): string[] {
   const { uploads, recalls, vaults, suspects, deletes, staged } = report;
   return [
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
+    ...vaults.flatMap(({ readOnly }) => readOnly ?? []),
     ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
     ...uploads.flatMap((upload) => uploadProblem(upload, now)),
     ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),

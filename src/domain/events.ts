@@ -86,6 +86,9 @@ export type CasfsEvent =
       readonly durationMs: number;
     }
   | { readonly type: "inventory-failed"; readonly vault: VaultName; readonly message: string }
+  /** Another state directory writes to the vault: nothing here does any more. */
+  | { readonly type: "vault-held"; readonly vault: VaultName; readonly message: string }
+  | { readonly type: "vault-taken-over"; readonly vault: VaultName }
   | {
       readonly type: "request-failed";
       readonly operation: string;

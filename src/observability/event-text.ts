@@ -57,6 +57,8 @@ const texts: TextTable = {
   "inventory-merged": ({ vault, archives, durationMs }) =>
     info(`the inventory of ${vault} is in the catalog: ${archives} archives in ${formatDuration(durationMs)}`),
   "inventory-failed": ({ vault, message }) => failure(`the inventory of ${vault} failed: ${message}`),
+  "vault-held": ({ message }) => failure(message),
+  "vault-taken-over": ({ vault }) => info(`this state directory writes to vault ${vault} from now on`),
   "request-failed": ({ operation, inode, message }) => warn(`${operation} of inode ${inode} failed: ${message}`),
   mounted: ({ mountpoint }) => info(`mounted on ${mountpoint}`),
   unmounted: ({ mountpoint }) => info(`unmounted ${mountpoint}`),

@@ -18,7 +18,7 @@ import { readInventoryJson } from "../protocol/inventory-wire.js";
 import type { CasService, JobDescription, JobOutput } from "../protocol/service.js";
 import { listAllJobs } from "./job-list.js";
 import type { JobPoller } from "./job-poller.js";
-import type { InventoryCatalog, InventoryEntry, InventoryMerge } from "./ports.js";
+import type { InventoryCatalog, InventoryEntry, InventoryMerge, InventoryOutcome } from "./ports.js";
 
 export interface InventorySyncParts {
   readonly service: Pick<CasService, "initiateJob" | "listJobs" | "describeJob" | "getJobOutput">;
@@ -88,9 +88,10 @@ export class InventorySync {
   async #run(vault: VaultName): Promise<InventoryResult> {
     const startedAt = this.#parts.clock.now();
     try {
-      const { archives } = await this.#synchronize(vault);
+      const { archives, heldBecause } = await this.#synchronize(vault);
       const durationMs = this.#parts.clock.now() - startedAt;
       this.#parts.observer({ type: "inventory-merged", vault, archives, durationMs });
+      if (heldBecause !== undefined) this.#parts.observer({ type: "vault-held", vault, message: heldBecause });
       return { archives };
     } catch (error) {
       if (!this.#closing.signal.aborted) await this.#fail(vault, error);
@@ -98,7 +99,7 @@ export class InventorySync {
     }
   }
 
-  async #synchronize(vault: VaultName): Promise<InventoryResult> {
+  async #synchronize(vault: VaultName): Promise<InventoryOutcome> {
     const first = await this.#firstJob(vault);
     const merge = this.#parts.catalog.beginInventory(vault);
     try {
@@ -108,7 +109,7 @@ export class InventorySync {
         // Pages of different days together are only as new as the oldest of them.
         takenAt = Math.min(takenAt, pageTakenAt ?? job.createdAt) as Instant;
       }
-      return await merge.merge(takenAt);
+      return await merge.merge(takenAt, first.completedAt ?? first.createdAt);
     } catch (error) {
       await merge.discard();
       throw error;

@@ -84,12 +84,23 @@ export interface InventoryEntry {
   readonly treeHash: TreeHashHex;
 }
 
+export interface InventoryOutcome {
+  readonly archives: number;
+  readonly heldBecause?: string | undefined;
+}
+
 /** Collects one complete inventory of a vault; nothing of it is visible before `merge`. */
 export interface InventoryMerge {
   /** In slices of a few milliseconds. */
   add(entries: readonly InventoryEntry[]): Promise<void>;
-  /** Makes the inventory visible in one step. `inventoryDate`: of the service's clock. */
-  merge(inventoryDate: Instant): Promise<{ readonly archives: number }>;
+  /**
+   * Makes the inventory visible in one step.
+   *
+   * @param inventoryDate Of the service's clock: what was made later is not in it.
+   * @param seenAt When the service handed it out, by the service's clock; the inventory may be a day old by then.
+   * @returns `heldBecause` when it shows that somebody else writes to the vault.
+   */
+  merge(inventoryDate: Instant, seenAt?: Instant): Promise<InventoryOutcome>;
   discard(): Promise<void>;
 }
 

@@ -67,6 +67,8 @@ export class ArchiveDeleter {
   async #delete(pending: PendingDelete, signal: AbortSignal): Promise<void> {
     const { service, journal, observer } = this.#parts;
     const { archiveId, vault } = pending;
+    // An inventory may have shown another writer since this step began.
+    if (journal.isHeld(vault)) return;
     try {
       await service.deleteArchive(vault, archiveId, { signal });
     } catch (error) {

@@ -133,7 +133,10 @@ export interface PendingDelete {
 }
 
 export interface DeleteJournal {
+  /** Without those of vaults in which nothing may be deleted now. */
   pendingDeletes(): readonly PendingDelete[];
+  /** Whether nothing may be deleted in the vault: somebody else writes to it. */
+  isHeld(vault: VaultName): boolean;
   didDelete(archiveId: ArchiveId, vault: VaultName): Promise<void>;
   didFailDelete(
     archiveId: ArchiveId,

@@ -7,6 +7,7 @@
 
 import type { ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
 import type { FileTime, Instant } from "../domain/time.js";
+import type { OtherWriter } from "../domain/vault-writers.js";
 import type { ColdArchive } from "../restore/ports.js";
 
 /**
@@ -101,9 +102,13 @@ export interface VaultRecord {
   readonly name: VaultName;
   readonly ino: InodeNumber;
   readonly visibility: VaultVisibility;
+  /** Another state directory writes to the vault: until `takeOver` nothing here does. */
+  readonly otherWriter: OtherWriter | null;
 }
 
 export interface CatalogPort {
+  /** Of this state directory, in the description of every archive that it makes. */
+  readonly writerId: string;
   /**
    * Runs `change` as a savepoint of this turn's transaction: when it throws, nothing of it stays. Resolves with its
    * result when the turn is committed; rejects when the commit failed, and then nothing of the turn has happened.
@@ -198,6 +203,8 @@ export interface CatalogPort {
 
   vaults(): VaultRecord[];
   vault(name: VaultName): VaultRecord | undefined;
+  /** @throws FileSystemError "read-only" while another state directory writes to the vault. `null`: the root. */
+  requireWritable(vault: VaultName | null): void;
   insertVault(name: VaultName, visibility: VaultVisibility, time: FileTime): InodeNumber;
   removeVault(name: VaultName): void;
   /** Whether archives of the vault still wait for their deletion in the service. */

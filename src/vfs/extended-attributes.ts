@@ -52,6 +52,7 @@ export class ExtendedAttributes {
       throw new FileSystemError("invalid", `Cannot store ${name} with ${value.length} bytes`);
     }
     const { catalog } = this.#parts;
+    catalog.requireWritable(record.vault);
     await catalog.mutate(() => {
       const present = catalog.extendedAttribute(record.ino, name) !== undefined;
       if (mode === "create" && present) throw new FileSystemError("exists", `${name} exists`);
@@ -63,6 +64,7 @@ export class ExtendedAttributes {
   async remove(record: InodeRecord, name: string): Promise<void> {
     if (name.startsWith(prefix)) throw new FileSystemError("not-permitted", `${name} cannot be removed`);
     const { catalog } = this.#parts;
+    catalog.requireWritable(record.vault);
     await catalog.mutate(() => {
       if (catalog.extendedAttribute(record.ino, name) === undefined) {
         throw new FileSystemError("no-attribute", `There is no ${name}`);

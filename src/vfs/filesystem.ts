@@ -121,6 +121,7 @@ export class FileSystem {
 
   async setAttributes(ino: InodeNumber, wanted: RequestedAttributes): Promise<Attributes> {
     const record = this.#names.inode(ino);
+    this.#catalog.requireWritable(record.vault);
     if (wanted.sizeBytes !== undefined) {
       this.#requireOutOfTrash(ino);
       await this.contents.truncate(ino, wanted.sizeBytes);
@@ -176,7 +177,10 @@ export class FileSystem {
 
   /** Opens a file; a cold one as the settings say. @returns the number of the handle. */
   async open(ino: InodeNumber, intent: OpenIntent, caller: Caller): Promise<number> {
-    if (intent.write || intent.truncate) this.#requireOutOfTrash(ino);
+    if (intent.write || intent.truncate) {
+      this.#catalog.requireWritable(this.#names.inode(ino).vault);
+      this.#requireOutOfTrash(ino);
+    }
     return this.contents.open(ino, intent, caller);
   }
 

@@ -289,6 +289,7 @@ export class Namespace {
     if (ino === rootIno) throw new FileSystemError("not-permitted", "Only vaults are in the root of the mount");
     if (record.nlink === 0) throw new FileSystemError("not-found", `Directory ${ino} was removed`);
     this.#requireVisible(record);
+    this.#catalog.requireWritable(record.vault);
     return record;
   }
 

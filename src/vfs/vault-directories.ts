@@ -51,6 +51,7 @@ export class VaultDirectories {
   async remove(name: string): Promise<InodeRecord> {
     const vault = this.#catalog.vaults().find((one) => one.name === name);
     if (vault === undefined) throw new FileSystemError("not-found", `Vault ${name} is not there`);
+    this.#catalog.requireWritable(vault.name);
     await this.#catalog.mutate(() => this.#catalog.pruneTrash());
     this.#requireRemovable(vault.name, vault.ino, vault.visibility === "visible");
     await this.#withinTimeout(async (signal) => {

@@ -34,6 +34,8 @@ class FakeApi implements ControlApi {
   setPinned = (request: unknown) => this.#note("setPinned", request, { files: 3 });
   planRestore = (request: unknown) => this.#note("planRestore", request, { files: 4 } as never);
   restore = (request: unknown) => this.#note("restore", request, { started: 1, landed: 0, failed: [] });
+  takeOverVault = (request: unknown) =>
+    this.#note("takeOverVault", request, { otherWriter: "other", uploads: 1, deletes: 2 });
   refreshInventory = (request: unknown) => this.#note("refreshInventory", request, { merged: true });
 }
 
@@ -78,6 +80,7 @@ describe("calls", () => {
     expect(await client.setPinned({ paths, pinned: false })).toEqual({ files: 3 });
     expect(await client.planRestore({ paths, recursive: true, tier: "bulk" })).toEqual({ files: 4 });
     expect(await client.restore({ paths, recursive: false, wait: true }, signal)).toMatchObject({ started: 1 });
+    expect(await client.takeOverVault({ vault: "photos" })).toEqual({ otherWriter: "other", uploads: 1, deletes: 2 });
     expect(await client.refreshInventory({ vault: "photos", wait: false }, signal)).toEqual({ merged: true });
 
     expect(api.requests).toEqual([
@@ -87,6 +90,7 @@ describe("calls", () => {
       ["setPinned", { paths, pinned: false }],
       ["planRestore", { paths, recursive: true, tier: "bulk" }],
       ["restore", { paths, recursive: false, wait: true }],
+      ["takeOverVault", { vault: "photos" }],
       ["refreshInventory", { vault: "photos", wait: false }],
     ]);
   });

@@ -15,7 +15,7 @@ const quiet: StatusReport = {
   recalls: [],
   waiting: [],
   cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
-  vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z" }],
+  vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z", readOnly: null }],
   deletes: { pending: 0, lastError: null },
   trash: { files: 0, bytes: 0, nextPurgeAt: null },
   suspects: [],
@@ -65,7 +65,11 @@ describe("problems stand before everything else", () => {
     ["photos/a: interrupted", { suspects: [{ path: "photos/a", reason: "interrupted" }] }],
     [
       "photos: its inventory failed: no permission",
-      { vaults: [{ name: "photos", visible: false, inventory: "no permission", inventoryAt: null }] },
+      { vaults: [{ name: "photos", visible: false, inventory: "no permission", inventoryAt: null, readOnly: null }] },
+    ],
+    [
+      "Vault photos is read-only: another writes to it",
+      { vaults: [{ ...quiet.vaults[0]!, readOnly: "Vault photos is read-only: another writes to it" }] },
     ],
     [
       "writers get ENOSPC: staging is full, and no upload makes progress",

@@ -230,6 +230,10 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
     this.flushes += 1;
   }
 
+  isHeld(): boolean {
+    return false;
+  }
+
   pendingDeletes(): PendingDelete[] {
     return [...this.#deletes.values()];
   }

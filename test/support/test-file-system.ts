@@ -28,6 +28,7 @@ import { RecallBudget, type RecallLimits } from "../../src/restore/recall-budget
 import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { AbandonedUploads } from "../../src/upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../../src/upload/archive-deleter.js";
+import { holdingUploader } from "../../src/upload/held-uploads.js";
 import { TrashPurger } from "../../src/upload/trash-purger.js";
 import { UploadQueue } from "../../src/upload/upload-queue.js";
 import { Uploader } from "../../src/upload/uploader.js";
@@ -82,6 +83,8 @@ export interface TestVaultOptions {
   readonly stagingBytes?: number;
   readonly disk?: LocalDisk;
   readonly recallLimits?: RecallLimits;
+  /** Another one whose service and clock it shares: a second state directory of the same archive. */
+  readonly beside?: TestVault;
   /** Called after every step of the file system that reaches the disk. */
   readonly onStep?: (step: string) => void;
 }
@@ -104,7 +107,7 @@ interface Life {
 }
 
 export class TestVault implements AsyncDisposable {
-  readonly clock = new FakeClock();
+  readonly clock: FakeClock;
   readonly events: CasfsEvent[] = [];
   readonly service: MemoryCasService;
   readonly #hashPool = new HashPool({ workers: 1 });
@@ -116,7 +119,8 @@ export class TestVault implements AsyncDisposable {
   private constructor(options: TestVaultOptions) {
     this.#options = options;
     const standard = options.retrievalMs ?? 0;
-    this.service = new MemoryCasService({ clock: this.clock, retrievalMs: { standard } });
+    this.clock = options.beside?.clock ?? new FakeClock();
+    this.service = options.beside?.service ?? new MemoryCasService({ clock: this.clock, retrievalMs: { standard } });
   }
 
   /** With the vault `photos`, which this catalog has made. */
@@ -332,6 +336,12 @@ export class TestVault implements AsyncDisposable {
       .sort();
   }
 
+  /** What is due of uploads is sent and what is due of deletes is done, as far as anything holds still afterwards. */
+  async pass(durationMs: number): Promise<void> {
+    await this.clock.advance(durationMs);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   /** Takes the vaults that the service has, and merges their inventories. */
   async refreshInventory(name: VaultName = vault): Promise<void> {
     const done = this.#life.inventories.refresh(name).then(
@@ -411,7 +421,14 @@ export class TestVault implements AsyncDisposable {
     const isTemporary = (content: ContentId) =>
       settings.isTemporary(catalog.pathInVault(catalog.contents.find(content)!.ino));
     const uploads = new UploadQueue(
-      { uploader, journal: catalog.uploads, clock, random, observer, isTemporary },
+      {
+        uploader: holdingUploader(uploader, catalog.uploads, (name) => catalog.heldBecause(name)),
+        journal: catalog.uploads,
+        clock,
+        random,
+        observer,
+        isTemporary,
+      },
       { concurrency: 8 },
     );
     const deleter = new ArchiveDeleter({ service, journal: catalog.deletes, clock, random, observer });

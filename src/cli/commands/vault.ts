@@ -21,6 +21,7 @@ export function addVaultCommands(program: Command, terminal: Terminal): void {
   addServiceOptions(inVault(group, "rm", "remove a vault without archives")).action(async (vault, flags) =>
     (await vaults()).remove(vault, flags, terminal),
   );
+  addTakeOver(group, terminal);
   addPolicy(group, terminal);
   addNotifications(group, terminal);
   addLock(group, terminal);
@@ -34,6 +35,16 @@ function addList(group: ServiceCommand, terminal: Terminal): void {
     .option("--marker <NAME>", "go on where a list with --limit ended")
     .option("--bytes", "sizes in bytes");
   addServiceOptions(list).action(async (flags) => (await vaults()).list(flags, terminal));
+}
+
+function addTakeOver(group: ServiceCommand, terminal: Terminal): void {
+  group
+    .command("take-over")
+    .description("write from here to a vault that is read-only because another state directory wrote to it")
+    .argument("<VAULT>", "directory of the vault; its name is enough when there is one mount")
+    .option("--mount <MOUNTPOINT>", "the mount in which VAULT is the name of a vault")
+    .option("--state <DIR>", "the state directory to change, when nothing is mounted")
+    .action(async (vault, flags) => (await import("../vault/take-over.js")).takeOver(vault, flags, terminal));
 }
 
 function addPolicy(group: ServiceCommand, terminal: Terminal): void {
