@@ -26,6 +26,9 @@ tools="fusermount3:fuse3 rsync:rsync getfattr:attr diff:diffutils find:findutils
 # better-sqlite3 is compiled where no ready-made binary can be fetched.
 compilers="make:make g++:g++ python3:python3"
 
+# The driver fuse-native loads it; the driver kernel needs nothing.
+has_libfuse2() { ldconfig -p 2>/dev/null | grep -q 'libfuse\.so\.2 '; }
+
 missing_packages() {
   local pair
   for pair in $1; do
@@ -70,7 +73,7 @@ check_fuse_device() {
 }
 
 check_node
-install_packages "$(missing_packages "$tools")"
+install_packages "$(missing_packages "$tools")$(has_libfuse2 || printf 'libfuse2 ')"
 install_dependencies
 bash scripts/build.sh
 check_fuse_device

@@ -16,7 +16,9 @@ import { rootIno } from "../domain/ids.js";
 import { seconds } from "../domain/time.js";
 import type { FuseDriver, FuseSession } from "../fuse/driver.js";
 import { kernelDriver } from "../fuse/kernel/kernel-driver.js";
+import { nativeDriver } from "../fuse/native/native-driver.js";
 import { FileSystemOperations } from "../fuse/operations.js";
+import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
@@ -148,21 +150,28 @@ async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSessi
   return session;
 }
 
-const drivers: Record<MountConfig["driver"], (observer: Observer) => FuseDriver> = {
-  kernel: (observer) =>
-    kernelDriver({
-      onError: (operation, inode, error) =>
-        observer({ type: "request-failed", operation, inode, message: describeError(error) }),
-      onWarning: (message) => observer({ type: "warning", message }),
-    }),
-};
+/** The driver fuse-native never hears that a caller has given up, so its waits have an end. */
+const nativeDeadlineMs = seconds(60);
+
+function driverOf(config: MountConfig, observer: Observer): FuseDriver {
+  const onError = (operation: string, inode: InodeNumber, error: unknown) =>
+    observer({ type: "request-failed", operation, inode, message: describeError(error) });
+  if (config.driver === "kernel") {
+    return kernelDriver({ onError, onWarning: (message) => observer({ type: "warning", message }) });
+  }
+  const deadlineMs = config.maxWait ?? nativeDeadlineMs;
+  const afterMs = formatDuration(deadlineMs);
+  const message = `The driver fuse-native does not hear of Ctrl-C: an open that waits for a recall fails with EAGAIN after ${afterMs}`;
+  observer({ type: "warning", message });
+  return nativeDriver({ deadlineMs, onError });
+}
 
 function mountFileSystem({ config, options, fileSystem }: MountParts, root: InodeNumber): Promise<FuseSession> {
   const { mountpoint, observer } = options;
   const { allowOther, readOnly } = config;
   const operations = new FileSystemOperations({ fileSystem, root, readOnly, observer });
   const source = mountSource(config.stateDirectory);
-  return drivers[config.driver](observer).mount({ mountpoint, source, allowOther, readOnly }, operations);
+  return driverOf(config, observer).mount({ mountpoint, source, allowOther, readOnly }, operations);
 }
 
 function controlOf(parts: MountParts, root: InodeNumber): MountControl {

@@ -65,6 +65,7 @@ const temporaryNames = [
   ".#*",
   "~$*",
   ".goutputstream-*",
+  ".fuse_hidden*",
 ];
 
 /** The options of `casfs mount`. A default is written as a user would write it. */
@@ -117,7 +118,10 @@ export const mountShape = {
   gid: whole("GID", { from: 0, to: largestId }, "group of entries that record none").optional(),
   umask: octal("permissions that entries which record none do not have").prefault("022"),
   logLevel: choice(logLevels, "how much standard error tells").prefault("info"),
-  driver: choice(["kernel"], "how the kernel is spoken to").prefault("kernel"),
+  driver: choice(
+    ["kernel", "fuse-native"],
+    "how the kernel is spoken to; fuse-native where kernel cannot run",
+  ).prefault("kernel"),
   daemon: toggle("return when the mount answers and go on in the background").prefault("false"),
 } as const;
 
