@@ -23,6 +23,8 @@ check_node() {
 
 # What tests and a mount call, each as "command:package". All but the first three are part of a usual Debian.
 tools="fusermount3:fuse3 rsync:rsync getfattr:attr diff:diffutils find:findutils mount:mount ps:procps"
+# Small programs that tests run on a mount. Larger ones (git, vim) are tried where they are, and else skipped.
+tools="$tools sqlite3:sqlite3 ed:ed patch:patch zip:zip unzip:unzip file:file"
 # better-sqlite3 is compiled where no ready-made binary can be fetched.
 compilers="make:make g++:g++ python3:python3"
 
