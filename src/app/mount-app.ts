@@ -186,6 +186,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     tier: config.tier,
     prices: config.prices,
     cacheBytesMax: config.cacheSize,
+    uploadPatienceMs: config.stallTimeout,
     about: {
       mountpoint: options.mountpoint,
       pid: process.pid,

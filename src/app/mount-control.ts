@@ -8,7 +8,7 @@ import type { TrashSummary } from "../catalog/trash-table.js";
 import { CancelledError, describeError, FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import { type ArchiveKey, type ContentId, type InodeNumber, isVaultName, type VaultName } from "../domain/ids.js";
-import { type Clock, type Instant, ms, seconds } from "../domain/time.js";
+import { type Clock, type Instant, type Milliseconds, ms, seconds } from "../domain/time.js";
 import { abortable } from "../lib/abort-scope.js";
 import { type PriceTable, readyIn, retrievalPrice, trafficPrice } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
@@ -16,7 +16,7 @@ import type { InventorySync } from "../restore/inventory-sync.js";
 import type { RecallBudget } from "../restore/recall-budget.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
 import { acceptedTier } from "../restore/retrieval-plan.js";
-import type { UploadQueue } from "../upload/upload-queue.js";
+import type { UploadQueue, UploadStatus } from "../upload/upload-queue.js";
 import type { FileSystem } from "../vfs/filesystem.js";
 import type {
   ControlApi,
@@ -52,6 +52,8 @@ export interface MountControlParts {
   readonly tier: RetrievalTier;
   readonly prices: PriceTable;
   readonly cacheBytesMax: number;
+  /** How long `wait` and `drain` bear failures of an upload that pass by themselves. */
+  readonly uploadPatienceMs: Milliseconds;
 }
 
 /** Recalls that one `restore` begins in one turn of the event loop; how many run is up to the recall pipeline. */
@@ -241,12 +243,13 @@ export class MountControl implements ControlApi {
     if (this.#parts.fileSystem.schedule.isTemporary(file.record.ino)) return left(temporaryReason);
     uploads.expedite(content);
     try {
-      await uploads.whenArchived(content, { signal });
+      await uploads.whenArchived(content, { signal, patienceMs: this.#parts.uploadPatienceMs });
       return { archived: true };
     } catch (error) {
       if (signal.aborted) throw error;
       if (catalog.contents.find(content)?.phase === "archived") return { archived: true };
-      return left(error instanceof CancelledError ? "it was changed or removed meanwhile" : describeError(error));
+      if (error instanceof CancelledError) return left("it was changed or removed meanwhile");
+      return left(`its upload failed, and will be tried again: ${describeError(error)}`);
     }
   }
 
@@ -262,7 +265,7 @@ export class MountControl implements ControlApi {
   #uploads(): UploadReport[] {
     return this.#parts.uploads.snapshot().map((upload) => ({
       path: this.#nameOf(upload.content),
-      state: upload.state,
+      state: this.#isHeld(upload) ? "held" : upload.state,
       sizeBytes: upload.sizeBytes,
       sentBytes: upload.sentBytes,
       parts: upload.totalParts,
@@ -271,6 +274,10 @@ export class MountControl implements ControlApi {
       lastError: upload.lastError ?? null,
       nextAttemptAt: upload.nextAttemptAt === null ? null : iso(upload.nextAttemptAt),
     }));
+  }
+
+  #isHeld({ vault, state }: UploadStatus): boolean {
+    return state === "retrying" && vault !== undefined && this.#parts.catalog.heldBecause(vault) !== undefined;
   }
 
   #recalls(): RecallReport[] {

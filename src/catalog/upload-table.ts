@@ -399,6 +399,7 @@ export class UploadTable implements UploadJournal {
       sizeBytes: content.sizeBytes,
       dueAt: content.dueAt,
       attempts: row?.attempts ?? 0,
+      lastError: row?.error ?? undefined,
       progress: row === undefined ? { step: "sealed" } : toProgress(row),
     };
   }

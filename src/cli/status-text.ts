@@ -40,17 +40,38 @@ function problems(report: StatusReport, now: number): string[] {
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
     ...vaults.flatMap(({ readOnly }) => readOnly ?? []),
     ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
-    ...uploads.flatMap((upload) => uploadProblem(upload, now)),
+    ...uploadProblems(uploads, now),
     ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),
     ...vaults.filter(inventoryFailed).map(({ name, inventory }) => `${name}: its inventory failed: ${inventory}`),
     ...(deletes.lastError === null ? [] : [`archives could not be deleted in the vault: ${deletes.lastError}`]),
   ];
 }
 
-function uploadProblem({ path, attempts, lastError, nextAttemptAt }: UploadReport, now: number): string[] {
-  if (lastError === null) return [];
-  const again = nextAttemptAt === null ? "" : `; again in ${until(nextAttemptAt, now)}`;
-  return [`${path}: its upload failed (${counted(attempts, "attempt")}): ${lastError}${again}`];
+/** Many files that fail for one reason are one problem; those that are held have theirs at their vault. */
+function uploadProblems(uploads: readonly UploadReport[], now: number): string[] {
+  const failing = uploads.filter(({ lastError, state }) => lastError !== null && state !== "held");
+  return [...grouped(failing).values()].map((same) => uploadProblem(same, now));
+}
+
+function grouped(uploads: readonly UploadReport[]): Map<string | null, UploadReport[]> {
+  const groups = new Map<string | null, UploadReport[]>();
+  for (const upload of uploads) {
+    const group = groups.get(upload.lastError) ?? [];
+    group.push(upload);
+    groups.set(upload.lastError, group);
+  }
+  return groups;
+}
+
+function uploadProblem(same: readonly UploadReport[], now: number): string {
+  const { path, attempts, lastError } = same[0]!;
+  const next = same.flatMap(({ nextAttemptAt }) => nextAttemptAt ?? []).sort()[0];
+  const again = next === undefined ? "" : `; again in ${until(next, now)}`;
+  const what =
+    same.length === 1
+      ? `${path}: its upload failed (${counted(attempts, "attempt")})`
+      : `${path} and ${counted(same.length - 1, "other file")}: their uploads failed`;
+  return `${what}: ${lastError}${again}`;
 }
 
 function serviceText({ service: { endpoint, dataDirectory } }: StatusReport): string {

@@ -42,7 +42,18 @@ export interface PendingUpload {
   readonly dueAt: Instant;
   /** Failed attempts since the last success of any step. */
   readonly attempts: number;
+  /** What the last of them failed with. */
+  readonly lastError?: string | undefined;
   readonly progress: UploadProgress;
+}
+
+/** A content whose last attempt has failed. */
+export interface UploadFailure {
+  readonly message: string;
+  /** Failed since the last success of any step. */
+  readonly attempts: number;
+  /** Null while the next one runs already. */
+  readonly nextAttemptAt: Instant | null;
 }
 
 export interface ArchivedContent {

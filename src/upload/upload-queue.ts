@@ -11,9 +11,9 @@ import type { ContentId, VaultName } from "../domain/ids.js";
 import { type Clock, hours, type Instant, type Milliseconds, ms } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
-import { type Deferred, deferred } from "../lib/deferred.js";
 import { MinHeap } from "../lib/min-heap.js";
-import type { UploadJournal, UploadWatcher } from "./ports.js";
+import type { UploadFailure, UploadJournal, UploadWatcher } from "./ports.js";
+import { UploadWaiters, type WaitPatience } from "./upload-waiters.js";
 import type { Uploader, UploadProgressReport } from "./uploader.js";
 
 export interface UploadQueueParts {
@@ -61,7 +61,7 @@ interface Entry {
   lastError: string | undefined;
   progress: UploadProgressReport | undefined;
   run: Run | undefined;
-  readonly waiters: Set<Deferred<void>>;
+  readonly waiters: UploadWaiters;
   /** The most bytes that one attempt has handed to the connection: what is sent again is no progress. */
   takenBytesMax: number;
   /** The round of hurrying in which it failed last. */
@@ -108,8 +108,11 @@ export class UploadQueue {
 
   /** Takes over what the journal says is pending, and begins. */
   start(): void {
-    for (const { content, dueAt, attempts } of this.#parts.journal.pending())
-      this.#add(content, dueAt).attempts = attempts;
+    for (const { content, dueAt, attempts, lastError } of this.#parts.journal.pending()) {
+      const entry = this.#add(content, dueAt);
+      entry.attempts = attempts;
+      entry.lastError = attempts > 0 ? lastError : undefined;
+    }
     this.#pump();
   }
 
@@ -151,7 +154,7 @@ export class UploadQueue {
     const entry = this.#entries.get(content);
     if (entry === undefined) return;
     const reason = new CancelledError(`The upload of content ${content}`);
-    this.#settle(entry, (waiter) => waiter.reject(reason));
+    entry.waiters.rejectAll(reason);
     if (entry.run === undefined) {
       this.#remove(entry);
       return;
@@ -169,21 +172,29 @@ export class UploadQueue {
   /**
    * Resolves when the content is archived. An abort rejects with `signal.reason` and changes nothing else.
    *
-   * @throws CancelledError when it is not in the queue, is dropped, or the queue is closed.
+   * @throws CancelledError when it is not in the queue, is dropped, or the queue is closed; what an attempt failed with
+   *   when the waiter's patience is at its end. The upload is tried again all the same.
    */
   async whenArchived(
     content: ContentId,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+    { signal, patienceMs = null }: Partial<WaitPatience> & { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<void> {
     const entry = this.#entries.get(content);
     if (entry === undefined) throw new CancelledError(`The upload of content ${content}`);
-    const waiter = deferred<void>();
-    entry.waiters.add(waiter);
+    const { promise, leave } = entry.waiters.add({ patienceMs }, this.#parts.clock.now());
     try {
-      await abortable(waiter.promise, signal);
+      await abortable(promise, signal);
     } finally {
-      entry.waiters.delete(waiter);
+      leave();
     }
+  }
+
+  /** Why a content is not archived yet, when its last attempt has failed. `nextAttemptAt` is null while one runs. */
+  failure(content: ContentId): UploadFailure | undefined {
+    const entry = this.#entries.get(content);
+    if (entry === undefined || entry.lastError === undefined) return undefined;
+    const nextAttemptAt = entry.run === undefined ? entry.dueAt : null;
+    return { message: entry.lastError, attempts: entry.attempts, nextAttemptAt };
   }
 
   /** Parts sent and parts in all; undefined when nothing of the content is being sent. */
@@ -214,7 +225,7 @@ export class UploadQueue {
     this.#closing.abort(reason);
     await this.#alarm?.ended;
     await Promise.all([...this.#entries.values()].map((entry) => entry.run?.ended));
-    for (const entry of this.#entries.values()) this.#settle(entry, (waiter) => waiter.reject(reason));
+    for (const entry of this.#entries.values()) entry.waiters.rejectAll(reason);
     this.#tickets.clear();
   }
 
@@ -228,7 +239,7 @@ export class UploadQueue {
         lastError: undefined,
         progress: undefined,
         run: undefined,
-        waiters: new Set(),
+        waiters: new UploadWaiters(),
         takenBytesMax: 0,
         failedInRound: 0,
       };
@@ -338,8 +349,14 @@ export class UploadQueue {
     let newParts = 0;
     const onProgress = (progress: UploadProgressReport) => {
       entry.progress = progress;
-      if (progress.newParts > 0) entry.attempts = 0;
-      if (progress.newParts > newParts) this.#progressed();
+      if (progress.newParts > 0) {
+        entry.attempts = 0;
+        entry.lastError = undefined;
+      }
+      if (progress.newParts > newParts) {
+        entry.waiters.progressed(this.#parts.clock.now());
+        this.#progressed();
+      }
       newParts = progress.newParts;
     };
     try {
@@ -372,7 +389,7 @@ export class UploadQueue {
     this.#round += 1;
     this.#progressed();
     this.#remove(entry);
-    this.#settle(entry, (waiter) => waiter.resolve());
+    entry.waiters.archived();
   }
 
   #progressed(): void {
@@ -395,7 +412,7 @@ export class UploadQueue {
     if (this.#closed) return; // `close` answers the waiters.
     this.#remove(entry);
     const reason = new CancelledError(`The upload of content ${entry.content}`);
-    this.#settle(entry, (waiter) => waiter.reject(reason));
+    entry.waiters.rejectAll(reason);
   }
 
   async #fail(entry: Entry, run: Run, error: unknown): Promise<void> {
@@ -417,11 +434,7 @@ export class UploadQueue {
     entry.progress = undefined;
     if (run.cancelled && run.requeuedAt === undefined) this.#remove(entry);
     else this.#schedule(entry, run.requeuedAt ?? retryAt);
-  }
-
-  #settle(entry: Entry, answer: (waiter: Deferred<void>) => void): void {
-    for (const waiter of entry.waiters) answer(waiter);
-    entry.waiters.clear();
+    entry.waiters.attemptFailed(error, clock.now());
   }
 
   #warn(what: string, error: unknown): void {

@@ -78,6 +78,8 @@ export class ExtendedAttributes {
     if (vaultState !== undefined) return name === "state" ? vaultState : undefined;
     const { content } = record;
     switch (name) {
+      case "error":
+        return content === null ? undefined : this.#error(content);
       case "state":
         return content === null ? undefined : this.#state(content);
       case "archive-id":
@@ -107,6 +109,15 @@ export class ExtendedAttributes {
     }
     const progress = this.#parts.uploads.progress(content.id);
     return progress === undefined ? "staged" : `uploading ${progress.partsSent}/${progress.parts}`;
+  }
+
+  /** What keeps the content from being archived, and when it is tried again. */
+  #error(content: ContentRecord): string | undefined {
+    const failure = this.#parts.uploads.failure(content.id);
+    if (failure === undefined) return undefined;
+    const { attempts, message, nextAttemptAt } = failure;
+    const next = nextAttemptAt === null ? "it is being tried again" : `next ${new Date(nextAttemptAt).toISOString()}`;
+    return `upload attempt ${attempts} failed: ${message}; ${next}`;
   }
 
   #archive(content: ContentRecord | null) {

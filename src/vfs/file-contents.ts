@@ -13,6 +13,7 @@ import type { Observer } from "../domain/events.js";
 import type { ContentId, InodeNumber } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { KeyedMutex } from "../lib/concurrency.js";
+import { archiveNewest } from "./archived-close.js";
 import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
@@ -528,15 +529,11 @@ export class FileContents {
 
   // `--commit archived`: close() returns when the service has confirmed the bytes.
   async #archive(open: OpenFile, signal: AbortSignal): Promise<void> {
-    const { catalog, room, schedule, uploads } = this.#parts;
+    const { catalog, room, schedule, settings, uploads } = this.#parts;
     // Who renames it will have it archived under its name.
     if (schedule.isTemporary(open.ino)) return;
     await room.sealing(this.#locks.run(open.ino, () => this.#seal(open)));
-    // Also what another close() of the same file has sealed, and what waits for it or was interrupted.
-    const { content = null, nlink = 0 } = catalog.inode(open.ino) ?? {};
-    if (nlink === 0 || content?.interrupted || (content?.phase !== "sealed" && content?.phase !== "claimed")) return;
-    uploads.expedite(content.id);
-    await uploads.whenArchived(content.id, { signal });
+    await archiveNewest({ catalog, uploads }, open.ino, { signal, patienceMs: settings.stallTimeoutMs });
     // What the service has confirmed, this catalog must not have forgotten after a power loss.
     await catalog.flush();
   }

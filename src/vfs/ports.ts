@@ -5,10 +5,10 @@
  */
 
 import type { ArchiveKey, ContentId, JobId } from "../domain/ids.js";
-import type { Instant } from "../domain/time.js";
+import type { Instant, Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "../restore/ports.js";
-import type { UploadWatcher } from "../upload/ports.js";
+import type { UploadFailure, UploadWatcher } from "../upload/ports.js";
 
 /** An open local file; closed by the last user (`close`). Offsets and lengths in bytes. */
 export interface ContentFile {
@@ -97,8 +97,18 @@ export interface UploadRequests {
   enqueue(content: ContentId, dueAt: Instant): void;
   /** Send it now, whatever its settle time. */
   expedite(content: ContentId): void;
-  /** Resolves when the content is archived; rejects when it was dropped. An abort rejects with `signal.reason`. */
-  whenArchived(content: ContentId, options: { readonly signal?: AbortSignal | undefined }): Promise<void>;
+  /**
+   * Resolves when the content is archived; rejects when it was dropped. An abort rejects with `signal.reason`.
+   *
+   * @param options.patienceMs How long failures that pass by themselves are borne; then, and at once for others, it
+   *   rejects with the failure, and the upload is tried again all the same. null: for ever.
+   */
+  whenArchived(
+    content: ContentId,
+    options: { readonly signal?: AbortSignal | undefined; readonly patienceMs?: Milliseconds | null },
+  ): Promise<void>;
+  /** For `user.casfs.error`; undefined unless the last attempt has failed. */
+  failure(content: ContentId): UploadFailure | undefined;
   /**
    * Somebody waits for room: until the returned function is called nothing rests that may be uploaded. What has a
    * temporary name goes only when there is nothing else and no room is coming. Ask again when what came was too little.

@@ -62,6 +62,17 @@ describe("problems stand before everything else", () => {
       "photos/big.raw: its upload failed (2 attempts): connection reset; again in 30s",
       { uploads: [{ ...upload, attempts: 2, lastError: "connection reset", nextAttemptAt: "2026-01-01T12:00:30Z" }] },
     ],
+    [
+      "photos/big.raw and 2 other files: their uploads failed: connection reset; again in 5s",
+      {
+        uploads: ["40", "05", "30"].map((second, index) => ({
+          ...upload,
+          path: index === 0 ? upload.path : `photos/${second}`,
+          lastError: "connection reset",
+          nextAttemptAt: `2026-01-01T12:00:${second}Z`,
+        })),
+      },
+    ],
     ["photos/a: interrupted", { suspects: [{ path: "photos/a", reason: "interrupted" }] }],
     [
       "photos: its inventory failed: no permission",
