@@ -14,6 +14,8 @@ import { FileSystemError } from "../domain/errors.js";
 import type { ContentFile } from "../vfs/ports.js";
 
 const synchronousBytesMax = 64 * KIB;
+// The unit of st_blocks, whatever the file system's own block is.
+export const statBlockBytes = 512;
 const readOnPool = promisify(read);
 const writeOnPool = promisify(write);
 const syncOnPool = promisify(fdatasync);
@@ -86,6 +88,10 @@ export class ContentFileHandle implements ContentFile {
   async sync(): Promise<void> {
     await this.#settled();
     await this.#track(syncOnPool(this.#fd));
+  }
+
+  allocatedBytes(): number {
+    return fstatSync(this.#fd).blocks * statBlockBytes;
   }
 
   /** Present length of the file, in bytes. */

@@ -13,7 +13,7 @@ import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
 import { SharedRun } from "../lib/shared-run.js";
 import type { StagedFile, StagedFiles } from "../upload/ports.js";
 import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
-import { ContentFileHandle } from "./content-file.js";
+import { ContentFileHandle, statBlockBytes } from "./content-file.js";
 import type { HashPool } from "./hash-pool.js";
 import { type CacheLayout, numberOfName } from "./layout.js";
 import type { StagingBudget } from "./staging-budget.js";
@@ -32,8 +32,6 @@ export interface StagingDirectoryParts {
 
 const readPieceBytes = MIB;
 const countedAtOnce = 1000;
-// The unit of st_blocks, whatever the file system's own block is.
-const statBlockBytes = 512;
 
 /** What a staging file takes from the disk; undefined when it is not there. */
 export function allocatedBytes(path: string): number | undefined {

@@ -75,13 +75,20 @@ export class StagingBudget implements StagedBytes {
   }
 
   measure(): void {
-    for (const content of this.#unmeasured) {
-      const staged = this.#staged(content);
-      const allocated = this.#parts.allocatedBytes(content);
-      if (allocated === undefined) continue;
-      this.#set(content, { ...staged, usedBytes: Math.min(staged.usedBytes, upToBlock(allocated)) });
-    }
-    this.#unmeasured.clear();
+    for (const content of this.#unmeasured) this.#measure(content);
+  }
+
+  allocated(content: ContentId): number {
+    if (this.#unmeasured.has(content)) this.#measure(content);
+    return this.#staged(content).usedBytes;
+  }
+
+  #measure(content: ContentId): void {
+    this.#unmeasured.delete(content);
+    const staged = this.#staged(content);
+    const allocated = this.#parts.allocatedBytes(content);
+    if (allocated === undefined) return;
+    this.#set(content, { ...staged, usedBytes: Math.min(staged.usedBytes, upToBlock(allocated)) });
   }
 
   couldFit(content: ContentId, range: StagedRange): boolean {

@@ -27,3 +27,9 @@ export function fileTime(instant: Instant): FileTime {
   const wholeSeconds = Math.floor(instant / 1000);
   return { seconds: wholeSeconds, nanoseconds: Math.round((instant - wholeSeconds * 1000) * 1e6) };
 }
+
+/** The later of two file times. */
+export function laterTime(one: FileTime, other: FileTime): FileTime {
+  const isLater = one.seconds - other.seconds || one.nanoseconds - other.nanoseconds;
+  return isLater > 0 ? one : other;
+}

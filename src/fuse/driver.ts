@@ -85,6 +85,7 @@ export interface DirectorySink {
 }
 
 export interface FuseOperations {
+  /** `name` may be `.` or `..` of a directory, and `.` of a file: who has kept a file handle looks for its inode. */
   lookup(caller: FuseCaller, parent: InodeNumber, name: string): Promise<EntryReply | NegativeEntryReply>;
   /** The kernel has dropped all its references to this inode. No reply. */
   forget(ino: InodeNumber): void;
@@ -120,14 +121,35 @@ export interface FuseOperations {
     mode: number,
     flags: number,
   ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }>;
+  /** A file without a name in the file system of `parent` (O_TMPFILE); `link` may give it one. */
+  createNameless(
+    caller: FuseCaller,
+    parent: InodeNumber,
+    mode: number,
+    flags: number,
+  ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }>;
   /** Fills `into` from `offset`; resolves with the number of bytes, fewer than asked only at the end of the file. */
   read(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, offset: number, into: Uint8Array): Promise<number>;
-  /** Takes all of `data`; a write is never short. */
-  write(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, offset: number, data: Uint8Array): Promise<void>;
+  /** Takes all of `data`; a write is never short. With `isAppend` it goes to the end, wherever `offset` is. */
+  write(
+    caller: FuseCaller,
+    ino: InodeNumber,
+    handle: HandleNumber,
+    offset: number,
+    data: Uint8Array,
+    isAppend: boolean,
+  ): Promise<void>;
   flush(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber): Promise<void>;
   /** Its result reaches no application. */
   release(ino: InodeNumber, handle: HandleNumber): Promise<void>;
   fsync(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, dataOnly: boolean): Promise<void>;
+  /** Copies a range between two open files; resolves with the number of bytes, which may be fewer than asked. */
+  copyRange(
+    caller: FuseCaller,
+    from: { readonly handle: HandleNumber; readonly offset: number },
+    to: { readonly handle: HandleNumber; readonly offset: number },
+    length: number,
+  ): Promise<number>;
   allocate(
     caller: FuseCaller,
     ino: InodeNumber,
@@ -158,7 +180,7 @@ export interface FuseOperations {
   syncFileSystem(caller: FuseCaller): Promise<void>;
   statfs(caller: FuseCaller, ino: InodeNumber): Promise<StatfsReply>;
 
-  /** Never asked for names in `system.` and `security.`: drivers answer those themselves as not supported. */
+  /** Never asked for ACLs, labels and capabilities: drivers answer those themselves as not supported. */
   getExtendedAttribute(caller: FuseCaller, ino: InodeNumber, name: string): Promise<Uint8Array>;
   listExtendedAttributes(caller: FuseCaller, ino: InodeNumber): Promise<readonly string[]>;
   setExtendedAttribute(

@@ -30,7 +30,9 @@ import type {
 // Everything changes through this mount or is invalidated, so the kernel may remember for long.
 const timeoutMs: Milliseconds = hours(1);
 const nameBytesMax = 255;
-const fallocKeepSize = 1;
+/** Modes of fallocate(2). */
+const fallocate = { keepSize: 1, punchHole: 2, zeroRange: 16 } as const;
+const allocateModes = fallocate.keepSize | fallocate.punchHole | fallocate.zeroRange;
 
 export interface FileSystemOperationsOptions {
   readonly fileSystem: FileSystem;
@@ -54,6 +56,8 @@ export class FileSystemOperations implements FuseOperations {
   }
 
   async lookup(_caller: FuseCaller, parent: InodeNumber, name: string): Promise<EntryReply | NegativeEntryReply> {
+    if (name === ".") return this.#entry(this.#fs.attributes(this.#in(parent)));
+    if (name === "..") return this.#entry(this.#fs.attributes(this.#parentOf(this.#in(parent))));
     const attributes = this.#fs.lookup(this.#in(parent), name);
     return attributes === undefined ? { attributes: null, entryTimeoutMs: timeoutMs } : this.#entry(attributes);
   }
@@ -69,12 +73,15 @@ export class FileSystemOperations implements FuseOperations {
   async setAttributes(
     _caller: FuseCaller,
     ino: InodeNumber,
-    _handle: HandleNumber | undefined,
+    handle: HandleNumber | undefined,
     changes: AttributeChanges,
   ): Promise<AttributesReply> {
     this.#requireWritable();
     const { ctime: _ctime, ...wanted } = changes;
-    return this.#attributes(await this.#fs.setAttributes(this.#in(ino), wanted satisfies RequestedAttributes));
+    // ftruncate(2) moves the times even when the size stays, truncate(2) does not.
+    const cut = handle === undefined || wanted.sizeBytes === undefined ? {} : ({ mtime: "now" } as const);
+    const requested: RequestedAttributes = { ...cut, ...wanted };
+    return this.#attributes(await this.#fs.setAttributes(this.#in(ino), requested));
   }
 
   async readLink(_caller: FuseCaller, ino: InodeNumber): Promise<string> {
@@ -137,6 +144,17 @@ export class FileSystemOperations implements FuseOperations {
     return { entry: this.#entry(made.attributes), open: opened(made.handle) };
   }
 
+  async createNameless(
+    caller: FuseCaller,
+    parent: InodeNumber,
+    mode: number,
+    flags: number,
+  ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }> {
+    this.#requireWritable();
+    const made = await this.#fs.createNameless(this.#in(parent), mode, intentOf(flags), caller);
+    return { entry: this.#entry(made.attributes), open: opened(made.handle) };
+  }
+
   read(
     _caller: FuseCaller,
     _ino: InodeNumber,
@@ -147,8 +165,15 @@ export class FileSystemOperations implements FuseOperations {
     return this.#fs.contents.read(handle, offset, into);
   }
 
-  write(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber, offset: number, data: Uint8Array): Promise<void> {
-    return this.#fs.contents.write(handle, offset, data, caller);
+  write(
+    caller: FuseCaller,
+    _ino: InodeNumber,
+    handle: HandleNumber,
+    offset: number,
+    data: Uint8Array,
+    isAppend: boolean,
+  ): Promise<void> {
+    return this.#fs.contents.write(handle, offset, data, caller, isAppend);
   }
 
   flush(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
@@ -163,6 +188,15 @@ export class FileSystemOperations implements FuseOperations {
     return this.#fs.contents.fsync(handle);
   }
 
+  copyRange(
+    caller: FuseCaller,
+    from: { readonly handle: HandleNumber; readonly offset: number },
+    to: { readonly handle: HandleNumber; readonly offset: number },
+    length: number,
+  ): Promise<number> {
+    return this.#fs.contents.copyRange(from, to, length, caller);
+  }
+
   async allocate(
     caller: FuseCaller,
     _ino: InodeNumber,
@@ -170,24 +204,22 @@ export class FileSystemOperations implements FuseOperations {
     range: { readonly offset: number; readonly length: number },
     mode: number,
   ): Promise<void> {
-    if ((mode & ~fallocKeepSize) !== 0) throw new FileSystemError("not-supported", `Cannot fallocate in mode ${mode}`);
+    if ((mode & ~allocateModes) !== 0) throw new FileSystemError("not-supported", `Cannot fallocate in mode ${mode}`);
+    const { contents } = this.#fs;
+    const span = { start: range.offset, end: range.offset + range.length };
+    if ((mode & (fallocate.punchHole | fallocate.zeroRange)) !== 0) await contents.clear(handle, span, caller);
     // Staging files are sparse: keeping the size leaves nothing to do.
-    if (mode !== 0) return;
-    const { offset, length } = range;
-    await this.#fs.contents.extend(handle, { start: offset, end: offset + length }, caller);
+    if ((mode & fallocate.keepSize) === 0) await contents.extend(handle, span, caller);
   }
 
-  /** A file without holes: what is cold is all data, what is local may be sparse but reads the same. */
-  async seek(
+  seek(
     _caller: FuseCaller,
-    ino: InodeNumber,
-    _handle: HandleNumber,
+    _ino: InodeNumber,
+    handle: HandleNumber,
     offset: number,
     whence: "data" | "hole",
   ): Promise<number> {
-    const { sizeBytes } = this.#fs.attributes(this.#in(ino));
-    if (offset >= sizeBytes) throw new FileSystemError("out-of-range", `There is no ${whence} after ${offset}`);
-    return whence === "data" ? offset : sizeBytes;
+    return this.#fs.contents.seek(handle, offset, whence);
   }
 
   async openDirectory(_caller: FuseCaller, ino: InodeNumber): Promise<OpenReply> {
@@ -242,8 +274,10 @@ export class FileSystemOperations implements FuseOperations {
     return this.#fs.extendedAttributes.get(this.#fs.record(this.#in(ino)), name);
   }
 
-  async listExtendedAttributes(_caller: FuseCaller, ino: InodeNumber): Promise<readonly string[]> {
-    return this.#fs.extendedAttributes.list(this.#in(ino));
+  /** What only the administrator may read is not shown to others, as on local file systems. */
+  async listExtendedAttributes(caller: FuseCaller, ino: InodeNumber): Promise<readonly string[]> {
+    const names = this.#fs.extendedAttributes.list(this.#in(ino));
+    return caller.uid === 0 ? names : names.filter((name) => !name.startsWith("trusted."));
   }
 
   async setExtendedAttribute(

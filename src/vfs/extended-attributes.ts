@@ -5,12 +5,14 @@
 
 import { FileSystemError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ColdOpens } from "./cold-opens.js";
 import type { CachedContents, RecallRequests, UploadRequests } from "./ports.js";
 
 const prefix = "user.casfs.";
+const namespaces = ["user.", "trusted.", "security."];
 const valueBytesMax = 64 * 1024;
 const nameBytesMax = 255;
 
@@ -20,6 +22,7 @@ export interface ExtendedAttributesParts {
   readonly uploads: UploadRequests;
   readonly recalls: RecallRequests;
   readonly coldOpens: ColdOpens;
+  readonly clock: Clock;
   /** For attributes of a vault's directory. */
   readonly vaultState: (record: InodeRecord) => string | undefined;
 }
@@ -33,6 +36,7 @@ export class ExtendedAttributes {
 
   /** @throws FileSystemError "no-attribute". */
   get(record: InodeRecord, name: string): Uint8Array {
+    checkNamespace(name);
     const value = name.startsWith(prefix)
       ? this.#computed(record, name.slice(prefix.length))
       : this.#parts.catalog.extendedAttribute(record.ino, name);
@@ -46,8 +50,7 @@ export class ExtendedAttributes {
 
   async set(record: InodeRecord, name: string, value: Uint8Array, mode: "any" | "create" | "replace"): Promise<void> {
     if (name.startsWith(prefix)) return this.#command(record, name.slice(prefix.length), Buffer.from(value).toString());
-    // ACLs would have to be enforced; the kernel does that only for file systems that say so at INIT.
-    if (name.startsWith("system.")) throw new FileSystemError("not-supported", `Cannot store ${name}`);
+    checkNamespace(name);
     if (value.length > valueBytesMax || Buffer.byteLength(name) > nameBytesMax) {
       throw new FileSystemError("invalid", `Cannot store ${name} with ${value.length} bytes`);
     }
@@ -58,11 +61,13 @@ export class ExtendedAttributes {
       if (mode === "create" && present) throw new FileSystemError("exists", `${name} exists`);
       if (mode === "replace" && !present) throw new FileSystemError("no-attribute", `There is no ${name}`);
       catalog.setExtendedAttribute(record.ino, name, value);
+      catalog.updateInode(record.ino, { ctime: this.#now() });
     });
   }
 
   async remove(record: InodeRecord, name: string): Promise<void> {
     if (name.startsWith(prefix)) throw new FileSystemError("not-permitted", `${name} cannot be removed`);
+    checkNamespace(name);
     const { catalog } = this.#parts;
     catalog.requireWritable(record.vault);
     await catalog.mutate(() => {
@@ -70,7 +75,12 @@ export class ExtendedAttributes {
         throw new FileSystemError("no-attribute", `There is no ${name}`);
       }
       catalog.removeExtendedAttribute(record.ino, name);
+      catalog.updateInode(record.ino, { ctime: this.#now() });
     });
+  }
+
+  #now(): FileTime {
+    return fileTime(this.#parts.clock.now());
   }
 
   #computed(record: InodeRecord, name: string): string | undefined {
@@ -151,6 +161,17 @@ export class ExtendedAttributes {
     if (result === "in-use") throw new FileSystemError("busy", "Cannot evict a file that is open");
     if (result === "pinned") throw new FileSystemError("busy", "Cannot evict a pinned file: unpin it first");
   }
+}
+
+/**
+ * ACLs (`system.`) would have to be enforced; the kernel does that only for file systems that say so at INIT.
+ *
+ * @throws FileSystemError "not-supported", "invalid" for a namespace without a name in it.
+ */
+function checkNamespace(name: string): void {
+  const namespace = namespaces.find((one) => name.startsWith(one));
+  if (namespace === undefined) throw new FileSystemError("not-supported", `Cannot keep ${name}`);
+  if (name === namespace) throw new FileSystemError("invalid", `Cannot keep ${name}: it has no name`);
 }
 
 function parseFlag(value: string): boolean {

@@ -11,12 +11,13 @@ import { MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, InodeNumber } from "../domain/ids.js";
-import { type Clock, type FileTime, fileTime } from "../domain/time.js";
+import { type Clock, type FileTime, fileTime, laterTime } from "../domain/time.js";
 import { KeyedMutex } from "../lib/concurrency.js";
 import { archiveNewest } from "./archived-close.js";
 import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
+import { clearRange, findData, findHole } from "./content-ranges.js";
 import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
 import type { CachedContents, ContentFile, LocalContent, StagedRange, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
@@ -36,6 +37,14 @@ export interface FileContentsParts {
   readonly settings: FileSystemSettings;
 }
 
+/** A place in an open file, by the number of its handle. */
+export interface FileOffset {
+  readonly handle: number;
+  readonly offset: number;
+}
+
+const copyPieceBytes = MIB;
+const copiedAtOnceMax = 64 * MIB;
 const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
 
 export class FileContents {
@@ -75,9 +84,17 @@ export class FileContents {
   /**
    * Writes all of `data`; waits for room where there is none, and holds no lock meanwhile.
    *
+   * @param isAppend Whether it goes to the end, wherever `offset` is: fcntl(2) may have changed what open(2) asked for,
+   *   and pages of a map have their place although the handle appends.
    * @throws FileSystemError "no-space", CancelledError when `caller` was interrupted; nothing is written then.
    */
-  async write(number: number, offset: number, data: Uint8Array, caller: Caller): Promise<void> {
+  async write(
+    number: number,
+    offset: number,
+    data: Uint8Array,
+    caller: Caller,
+    isAppend = this.handles.handle(number).intent.append,
+  ): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write) throw new FileSystemError("bad-handle", `Handle ${number} is not open for writing`);
     const { room } = this.#parts;
@@ -85,7 +102,7 @@ export class FileContents {
     for (;;) {
       const file = open.isWritable ? open.file! : await this.#lockedForWriting(open, caller);
       const content = open.content?.id;
-      const start = intent.append ? open.sizeBytes : offset;
+      const start = isAppend ? open.sizeBytes : offset;
       if (content === undefined || !open.isWritable || open.file !== file) continue;
       const range: StagedRange = { start, end: start + data.length };
       // Who has waited has its room, unless the content was sealed or the file has grown meanwhile.
@@ -146,6 +163,61 @@ export class FileContents {
     });
   }
 
+  /**
+   * Makes a range zero, as far as the file goes (FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE).
+   *
+   * @throws as `write`.
+   */
+  async clear(number: number, range: StagedRange, caller: Caller): Promise<void> {
+    const { open } = this.handles.handle(number);
+    if (range.start >= open.sizeBytes) return;
+    await this.#withFileForWriting(open, caller, async (file) => {
+      await this.#takeBackPromise(open);
+      const end = Math.min(range.end, open.sizeBytes);
+      await clearRange(file, { start: range.start, end });
+      open.wrote(end, this.#now());
+    });
+  }
+
+  /**
+   * copy_file_range: copies up to `length` bytes, and no more at a time than somebody waits for without impatience.
+   *
+   * @returns how many; fewer than asked also when something failed behind them. @throws as `write`.
+   */
+  async copyRange(from: FileOffset, to: FileOffset, length: number, caller: Caller): Promise<number> {
+    const source = this.handles.handle(from.handle).open;
+    const piece = Buffer.allocUnsafe(Math.min(length, copyPieceBytes));
+    let done = 0;
+    while (done < Math.min(length, copiedAtOnceMax) && !caller.signal.aborted) {
+      const wanted = Math.min(piece.length, length - done, Math.max(0, source.sizeBytes - from.offset - done));
+      const readBytes = await this.read(from.handle, from.offset + done, piece.subarray(0, wanted));
+      if (readBytes === 0) break;
+      try {
+        await this.write(to.handle, to.offset + done, piece.subarray(0, readBytes), caller, false);
+      } catch (error) {
+        if (done === 0) throw error;
+        break;
+      }
+      done += readBytes;
+    }
+    return done;
+  }
+
+  /**
+   * The next data or hole from `offset` on (SEEK_DATA, SEEK_HOLE).
+   *
+   * @throws FileSystemError "out-of-range" behind the end, and for data when there is only a hole.
+   */
+  async seek(number: number, offset: number, whence: "data" | "hole"): Promise<number> {
+    const { file, sizeBytes } = this.handles.handle(number).open;
+    const range = { start: offset, end: sizeBytes };
+    if (file !== null && offset < sizeBytes) {
+      const found = await (whence === "data" ? findData(file, range) : findHole(file, range));
+      if (found !== undefined) return found;
+    }
+    throw new FileSystemError("out-of-range", `There is no ${whence} after ${offset}`);
+  }
+
   /** close() promises what was written so far: size and times are journaled; see design "when is it safe". */
   async flush(number: number, signal: () => AbortSignal): Promise<void> {
     const { open, intent } = this.handles.handle(number);
@@ -186,10 +258,11 @@ export class FileContents {
     });
   }
 
-  /** Size and mtime of an open file, which are newer than those of the catalog. */
-  overlay(record: InodeRecord): { readonly sizeBytes: number; readonly mtime: FileTime } {
+  /** Size and times of an open file, which are newer than those of the catalog. */
+  overlay(record: InodeRecord): Pick<InodeRecord, "sizeBytes" | "mtime" | "ctime"> {
     const open = this.handles.file(record.ino);
-    return open?.dirty ? open : record;
+    if (!open?.dirty) return record;
+    return { sizeBytes: open.sizeBytes, mtime: open.mtime, ctime: laterTime(open.ctime, record.ctime) };
   }
 
   /** utimens on an open file: the given time stays until the next write. */
@@ -286,6 +359,7 @@ export class FileContents {
     }
     open.sizeBytes = sizeBytes;
     open.mtime = this.#now();
+    open.ctime = open.mtime;
     open.synced = false;
     await this.#journal(open, { promised });
     await cut?.truncate(sizeBytes);
@@ -439,12 +513,11 @@ export class FileContents {
 
   async #journal(open: OpenFile, { promised } = { promised: true }): Promise<void> {
     const { catalog } = this.#parts;
-    const { sizeBytes, mtime } = open;
-    const ctime = this.#now();
+    const { sizeBytes } = open;
     open.dirty = false;
     try {
       await catalog.mutate(() => {
-        catalog.updateInode(open.ino, { sizeBytes, mtime, ctime });
+        catalog.updateInode(open.ino, { sizeBytes, ...this.#timesOf(open) });
         const flushed = promised ? { flushed: true } : {};
         if (open.content?.phase !== "writing") return;
         catalog.updateContent(open.content.id, { sizeBytes, durable: open.synced, ...flushed });
@@ -467,7 +540,7 @@ export class FileContents {
       await this.#sealEmpty(open);
       return undefined;
     }
-    const { sizeBytes, mtime, synced: durable } = open;
+    const { sizeBytes, synced: durable } = open;
     const dueAt = this.#parts.schedule.dueAt(open.ino);
     open.content = { ...content, phase: "sealed" };
     open.dirty = false;
@@ -475,7 +548,7 @@ export class FileContents {
       // A write that failed half-way may have left bytes behind the end.
       await open.file?.truncate(sizeBytes);
       const change = () => {
-        catalog.updateInode(open.ino, { sizeBytes, mtime });
+        catalog.updateInode(open.ino, { sizeBytes, ...this.#timesOf(open) });
         catalog.updateContent(content.id, {
           phase: "sealed",
           sizeBytes,
@@ -508,14 +581,14 @@ export class FileContents {
   // There are no zero-byte archives: an empty file has no content, and what it had before is no longer wanted.
   async #sealEmpty(open: OpenFile): Promise<void> {
     const { catalog } = this.#parts;
-    const { mtime, content, file } = open;
+    const { content, file } = open;
     // At once, so that a write through another handle makes a content of its own.
     open.content = null;
     open.file = null;
     open.dirty = false;
     try {
       await catalog.mutate(() => {
-        catalog.updateInode(open.ino, { sizeBytes: 0, mtime, content: null });
+        catalog.updateInode(open.ino, { sizeBytes: 0, ...this.#timesOf(open), content: null });
         for (const one of catalog.contentsOf(open.ino)) catalog.removeContent(one.id);
       });
     } catch (error) {
@@ -536,6 +609,11 @@ export class FileContents {
     await archiveNewest({ catalog, uploads }, open.ino, { signal, patienceMs: settings.stallTimeoutMs });
     // What the service has confirmed, this catalog must not have forgotten after a power loss.
     await catalog.flush();
+  }
+
+  /** Inside `mutate`: the last write, unless a chmod or rename was later. */
+  #timesOf({ ino, mtime, ctime }: OpenFile): { readonly mtime: FileTime; readonly ctime: FileTime } {
+    return { mtime, ctime: laterTime(ctime, this.#parts.catalog.inode(ino)?.ctime ?? ctime) };
   }
 
   #now(): FileTime {

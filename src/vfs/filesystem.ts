@@ -59,6 +59,8 @@ export interface ListedEntry {
   readonly attributes: Attributes;
 }
 
+/** The unit of st_blocks. */
+const blockBytes = 512;
 const groupExecute = 0o010;
 const setgid = 0o2000;
 
@@ -69,6 +71,7 @@ export class FileSystem {
   readonly schedule: UploadSchedule;
   readonly room: StagingRoom;
   readonly #uploads: UploadRequests;
+  readonly #budget: StagedBytes;
   readonly #catalog: CatalogPort;
   readonly #clock: Clock;
   readonly #staging: StagingArea;
@@ -76,6 +79,8 @@ export class FileSystem {
   readonly #vaults: VaultDirectories;
   /** Inodes without a name that the kernel may still use, with the content that took their name. */
   readonly #nameless = new Map<InodeNumber, Successor>();
+  /** Those of them that never had one, and may be given one. */
+  readonly #neverNamed = new Set<InodeNumber>();
 
   constructor(parts: FileSystemParts) {
     const { catalog, clock, settings } = parts;
@@ -85,6 +90,7 @@ export class FileSystem {
     this.coldOpens = new ColdOpens(parts);
     this.schedule = new UploadSchedule(parts);
     this.#uploads = parts.uploads;
+    this.#budget = parts.budget;
     this.room = new StagingRoom({ ...parts, sealNow: () => catalog.runSoon() });
     const { coldOpens, schedule, room } = this;
     this.contents = new FileContents({ ...parts, coldOpens, schedule, room });
@@ -172,7 +178,10 @@ export class FileSystem {
   }
 
   async link(ino: InodeNumber, place: Place): Promise<Attributes> {
-    return this.#attributesOf(await this.#names.link(ino, place));
+    const isNameless = this.#neverNamed.has(ino);
+    const record = await this.#names.link(ino, place, { isNameless });
+    if (this.#neverNamed.delete(ino)) this.#nameless.delete(ino);
+    return this.#attributesOf(record);
   }
 
   /** Opens a file; a cold one as the settings say. @returns the number of the handle. */
@@ -194,6 +203,19 @@ export class FileSystem {
     return { attributes: this.#attributesOf(record), handle: this.contents.openNew(record, intent) };
   }
 
+  /** A file without a name, as O_TMPFILE makes it; `link` gives it one, or it goes with its last handle. */
+  async createNameless(
+    parent: InodeNumber,
+    mode: number,
+    intent: OpenIntent,
+    caller: Caller,
+  ): Promise<{ readonly attributes: Attributes; readonly handle: number }> {
+    const record = await this.#names.createNamelessFile(parent, typeRegular | (mode & permissionMask), caller);
+    this.#nameless.set(record.ino, null);
+    this.#neverNamed.add(record.ino);
+    return { attributes: this.#attributesOf(record), handle: this.contents.openNew(record, intent) };
+  }
+
   async release(handle: number): Promise<void> {
     const closed = await this.contents.release(handle);
     const successor = closed === undefined ? undefined : this.#nameless.get(closed);
@@ -202,6 +224,7 @@ export class FileSystem {
 
   /** The kernel holds no reference to the inode any more. */
   async forget(ino: InodeNumber): Promise<void> {
+    this.#neverNamed.delete(ino);
     if (!this.#nameless.delete(ino)) return;
     await this.#catalog.mutate(() => this.#catalog.removeInode(ino, null));
   }
@@ -257,7 +280,7 @@ export class FileSystem {
   }
 
   #attributesOf(record: InodeRecord): Attributes {
-    const { sizeBytes, mtime } = this.contents.overlay(record);
+    const { sizeBytes, mtime, ctime } = this.contents.overlay(record);
     return {
       ino: record.ino,
       mode: record.mode,
@@ -269,14 +292,17 @@ export class FileSystem {
       blocks: this.#blocks(record, sizeBytes),
       atime: record.atime,
       mtime,
-      ctime: record.ctime,
+      ctime,
     };
   }
 
   #blocks(record: InodeRecord, sizeBytes: number): number {
     if (!isRegular(record.mode) || sizeBytes === 0) return 0;
+    const { content } = record;
     // Never 0 for a non-empty file: GNU tar -S would store it as one hole.
-    return this.coldOpens.isCold(record.content) ? 1 : Math.ceil(sizeBytes / 512);
+    if (this.coldOpens.isCold(content)) return 1;
+    if (content === null || content.phase === "archived") return Math.ceil(sizeBytes / blockBytes);
+    return Math.max(1, Math.ceil(this.#budget.allocated(content.id) / blockBytes));
   }
 
   #changes(record: InodeRecord, wanted: RequestedAttributes): InodeChanges {

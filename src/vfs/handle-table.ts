@@ -23,6 +23,8 @@ export class OpenFile {
   file: ContentFile | null;
   sizeBytes: number;
   mtime: FileTime;
+  /** Of the last write; a chmod or rename may have been later. */
+  ctime: FileTime;
   dirty = false;
   /** The catalog says that a FLUSH has promised this content; to be taken back before it is written again. */
   promised = false;
@@ -39,6 +41,7 @@ export class OpenFile {
     this.file = file;
     this.sizeBytes = record.sizeBytes;
     this.mtime = record.mtime;
+    this.ctime = record.ctime;
   }
 
   /** Whether a write may go straight to `file`. */
@@ -55,6 +58,7 @@ export class OpenFile {
   wrote(end: number, time: FileTime): void {
     if (end > this.sizeBytes) this.sizeBytes = end;
     this.mtime = time;
+    this.ctime = time;
     this.dirty = true;
     this.synced = false;
     this.writes += 1;

@@ -87,6 +87,15 @@ export class Namespace {
     );
   }
 
+  /** A regular file that is open, and has no name before `link` gives it one. */
+  createNamelessFile(parent: InodeNumber, mode: number, owner: Owner): Promise<InodeRecord> {
+    return this.#catalog.mutate(() => {
+      const directory = this.#changeable(parent);
+      this.#requireOutOfTrash(parent);
+      return this.#catalog.insertOpenFile({ ...newFile(directory, this.#now(), mode, owner), nlink: 0 });
+    });
+  }
+
   makeDirectory(place: Place, mode: number, owner: Owner): Promise<InodeRecord> {
     return this.#make(place, (parent, time) => {
       const inherited = parent.mode & setgid;
@@ -121,10 +130,13 @@ export class Namespace {
     );
   }
 
-  link(ino: InodeNumber, place: Place): Promise<InodeRecord> {
+  /** @param options.isNameless The file was made without a name, and may get one. */
+  link(ino: InodeNumber, place: Place, { isNameless }: { readonly isNameless: boolean }): Promise<InodeRecord> {
     const record = this.inode(ino);
     if (isDirectory(record.mode)) throw new FileSystemError("not-permitted", "Cannot hard-link a directory");
-    if (record.nlink === 0) throw new FileSystemError("not-found", `Inode ${ino} has no name any more`);
+    if (record.nlink === 0 && !isNameless) {
+      throw new FileSystemError("not-found", `Inode ${ino} has no name any more`);
+    }
     this.#requireOutOfTrash(ino);
     if (record.nlink >= linksMax) throw new FileSystemError("too-many-links", `Inode ${ino} has ${record.nlink} links`);
     this.#requireSameVault(record.vault, this.directory(place.parent).vault);

@@ -17,6 +17,8 @@ export interface ContentFile {
   /** Writes all of `data`. @throws the system's ENOSPC when the disk is full. */
   write(offset: number, data: Uint8Array): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
+  /** What the file takes of the disk: less than its length when it has holes. */
+  allocatedBytes(): number;
   /** fallocate(2) is not in Node: extends the file with zeros when it is shorter than `sizeBytes`. */
   extendTo(sizeBytes: number): Promise<void>;
   /** fdatasync. */
@@ -82,6 +84,8 @@ export interface StagedBytes {
   couldFit(content: ContentId, range: StagedRange): boolean;
   /** Looks at the disk for what was counted too high: files with holes. */
   measure(): void;
+  /** What the staging file of a content takes of the disk; 0 before its first write. */
+  allocated(content: ContentId): number;
   /** What counted for `from` counts for `to`: room that was taken before the content had a number. */
   move(from: ContentId, to: ContentId): void;
   release(content: ContentId): void;

@@ -1,6 +1,7 @@
 /**
  * Requests and replies as the kernel's own C structures lay them out: `fixtures/fuse-wire.json` was printed by a C
- * program from `linux/fuse.h` (7.38), so that these tests do not depend on our reading of it.
+ * program from `linux/fuse.h` (7.38; STATX and COPY_FILE_RANGE_64 from 7.39 and 7.45), so that these tests do not depend
+ * on our reading of it.
  *
  * Each request has unique 0x8000001122334456 (resent: bit 63), node 0x1f00000000abc, uid 1001, gid 1002, pid 4321.
  */
@@ -15,6 +16,8 @@ interface Fixtures {
 }
 
 const fixtures = JSON.parse(readFileSync(new URL("../fixtures/fuse-wire.json", import.meta.url), "utf8")) as Fixtures;
+
+export const requestFixtureNames: readonly string[] = Object.keys(fixtures.requests);
 
 export const fixtureNode = 0x1f00000000abc;
 

@@ -99,6 +99,8 @@ export class MemoryFuseOperations implements FuseOperations {
 
   async lookup(_caller: FuseCaller, parent: InodeNumber, name: string): Promise<EntryReply | NegativeEntryReply> {
     this.#fail(name);
+    if (name === ".") return this.#entry(this.#get(parent));
+    if (name === "..") return this.#entry(this.#get(parent).parent ?? this.root);
     if (this.beforeLookup !== undefined) await this.beforeLookup();
     const child = this.#get(parent).children.get(name);
     return child === undefined ? { attributes: null, entryTimeoutMs: this.timeoutMs } : this.#entry(child);
@@ -223,6 +225,27 @@ export class MemoryFuseOperations implements FuseOperations {
     return { entry: this.#entry(node), open: this.#open(node.attributes.ino) };
   }
 
+  async createNameless(caller: FuseCaller, _parent: InodeNumber, mode: number, flags: number) {
+    const node = this.#node(this.#nextIno++ as InodeNumber, typeRegular | (mode & permissionMask), undefined);
+    node.attributes = { ...node.attributes, nlink: 0, uid: caller.uid, gid: caller.gid };
+    this.opens.push({ ino: node.attributes.ino, flags, caller, interrupted: false });
+    return { entry: this.#entry(node), open: this.#open(node.attributes.ino) };
+  }
+
+  async copyRange(
+    _caller: FuseCaller,
+    from: { readonly handle: HandleNumber; readonly offset: number },
+    to: { readonly handle: HandleNumber; readonly offset: number },
+    length: number,
+  ): Promise<number> {
+    const source = this.#get(this.openHandles.get(from.handle)!);
+    const target = this.#get(this.openHandles.get(to.handle)!);
+    const data = source.data.subarray(from.offset, Math.min(from.offset + length, source.attributes.sizeBytes));
+    this.#put(target, to.offset, Buffer.from(data));
+    this.calls.push(`copyRange ${length}`);
+    return data.length;
+  }
+
   async read(_caller: FuseCaller, ino: InodeNumber, _handle: HandleNumber, offset: number, into: Uint8Array) {
     const { data, attributes } = this.#get(ino);
     const end = Math.min(offset + into.length, attributes.sizeBytes);
@@ -231,9 +254,20 @@ export class MemoryFuseOperations implements FuseOperations {
     return end - offset;
   }
 
-  async write(_caller: FuseCaller, ino: InodeNumber, _handle: HandleNumber, offset: number, data: Uint8Array) {
+  async write(
+    _caller: FuseCaller,
+    ino: InodeNumber,
+    _handle: HandleNumber,
+    offset: number,
+    data: Uint8Array,
+    isAppend: boolean,
+  ) {
     if (this.beforeWrite !== undefined) await this.beforeWrite();
     const node = this.#get(ino);
+    this.#put(node, isAppend ? node.attributes.sizeBytes : offset, data);
+  }
+
+  #put(node: MemoryNode, offset: number, data: Uint8Array): void {
     const end = offset + data.length;
     if (end > node.data.length) this.#reserve(node, end);
     node.data.set(data, offset);

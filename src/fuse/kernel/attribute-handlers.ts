@@ -60,24 +60,25 @@ const statfs: Handler = ({ operations, replies }, request) => {
 };
 
 /**
- * Access control lists and labels are refused without asking: the kernel would store but not enforce them, because
- * POSIX_ACL is not negotiated, and cp would take a stored list for a chmod. After one EOPNOTSUPP `ls -l` asks no more,
- * after ENODATA it asks for every file.
+ * Attributes that the kernel gives a meaning are refused without asking: access control lists, which it would store but
+ * not enforce, because POSIX_ACL is not negotiated (and cp would take a stored list for a chmod); labels of security
+ * modules; and capabilities, which a `nosuid` mount ignores, and which a write would have to take away.
+ * After one EOPNOTSUPP `ls -l` asks no more, after ENODATA it asks for every file.
  *
- * @throws FileSystemError "not-supported" for names in `system.` and `security.`.
+ * @throws FileSystemError "not-supported".
  */
-function refuseKernelNamespaces(name: string): void {
-  if (!name.startsWith("system.") && !name.startsWith("security.")) return;
-  throw refusedNamespace;
+function refuseKernelAttributes(name: string): void {
+  if (kernelAttribute.test(name)) throw refusedAttribute;
 }
 
-// One for all: before the first write of every file the kernel asks for security.capability.
-const refusedNamespace = new FileSystemError("not-supported", "Cannot keep attributes in system. and security.");
+const kernelAttribute = /^system\.|^security\.(capability$|selinux$|ima$|evm$|apparmor|SMACK64)/;
+// One for all: some tools ask for each file.
+const refusedAttribute = new FileSystemError("not-supported", "Cannot keep attributes that the kernel gives a meaning");
 
 const getxattr: Handler = (context, request, wire) => {
   const size = readXattrSize(wire);
   const name = readName(wire, nameAt(8));
-  refuseKernelNamespaces(name);
+  refuseKernelAttributes(name);
   const { operations, replies } = context;
   replies.when(request, operations.getExtendedAttribute(request, request.node, name), (value) =>
     replyValue(context, request, value, size),
@@ -101,7 +102,7 @@ function replyValue({ replies }: HandlerContext, request: KernelRequest, value: 
 
 const setxattr: Handler = ({ operations, replies }, request, wire) => {
   const { name, flags, value } = readSetxattr(wire);
-  refuseKernelNamespaces(name);
+  refuseKernelAttributes(name);
   // Copied, because the request's buffer is used again and attributes are small.
   const kept = Uint8Array.from(value);
   replies.when(request, operations.setExtendedAttribute(request, request.node, name, kept, setMode(flags)), () =>
@@ -116,7 +117,7 @@ function setMode(flags: number): "any" | "create" | "replace" {
 
 const removexattr: Handler = ({ operations, replies }, request, wire) => {
   const name = readName(wire, nameAt(0));
-  refuseKernelNamespaces(name);
+  refuseKernelAttributes(name);
   const done = operations.removeExtendedAttribute(request, request.node, name);
   replies.when(request, done, () => replies.empty(request));
 };

@@ -1,7 +1,9 @@
 /** Requests about open files: OPEN and CREATE to RELEASE, and the bytes between them. */
 
+import { constants as openFlags } from "node:fs";
 import { constants } from "node:os";
 import { FileSystemError } from "../../domain/errors.js";
+import type { InodeNumber } from "../../domain/ids.js";
 import { transferBytesMax } from "./device-buffer.js";
 import type { Handler, HandlerContext, HandlerTable } from "./handler.js";
 import type { KernelRequest } from "./kernel-request.js";
@@ -9,6 +11,8 @@ import { fsyncFlag, opcode, openRequestFlag, seekWhence, wireBytes, writeFlag } 
 import {
   isExact,
   nameAt,
+  type RequestBytes,
+  readCopyFileRange,
   readCreate,
   readFallocate,
   readFsyncFlags,
@@ -17,13 +21,17 @@ import {
   readName,
   readOpen,
   readTransfer,
+  readWriteOpenFlags,
 } from "./wire-request.js";
+
+const appendFlag = openFlags.O_APPEND;
 
 const open: Handler = (context, request, wire) => {
   const { operations, replies } = context;
   const { flags, requestFlags } = readOpen(wire);
   const start = () => operations.open(request, request.node, flags);
-  const opened = afterDroppingPrivileges(context, request, (requestFlags & openRequestFlag.killSuidgid) !== 0, start);
+  const mustDrop = (requestFlags & openRequestFlag.killSuidgid) !== 0;
+  const opened = afterDroppingPrivileges(context, { request, node: request.node, mustDrop }, start);
   replies.when(request, opened, (reply) => replies.opened(request, reply));
 };
 
@@ -31,6 +39,13 @@ const create: Handler = ({ operations, replies }, request, wire) => {
   const { flags, mode } = readCreate(wire);
   const name = readName(wire, nameAt(16));
   replies.when(request, operations.create(request, request.node, name, mode, flags), (created) =>
+    replies.created(request, created.entry, created.open),
+  );
+};
+
+const tmpfile: Handler = ({ operations, replies }, request, wire) => {
+  const { flags, mode } = readCreate(wire);
+  replies.when(request, operations.createNameless(request, request.node, mode, flags), (created) =>
     replies.created(request, created.entry, created.open),
   );
 };
@@ -58,8 +73,10 @@ const write: Handler = (context, request, wire) => {
   if (!isExact(offset + sizeBytes)) throw new FileSystemError("too-large", `Cannot write at offset ${offset}`);
   const lent = requests.holdRequest();
   const data = lent.bytes.subarray(wireBytes.writeRequest, wireBytes.writeRequest + sizeBytes);
-  const start = () => operations.write(request, request.node, handle, offset, data);
-  const written = afterDroppingPrivileges(context, request, (flags & writeFlag.killSuidgid) !== 0, start);
+  const isAppend = (readWriteOpenFlags(wire) & appendFlag) !== 0;
+  const start = () => operations.write(request, request.node, handle, offset, data, isAppend);
+  const mustDrop = (flags & writeFlag.killSuidgid) !== 0;
+  const written = afterDroppingPrivileges(context, { request, node: request.node, mustDrop }, start);
   replies.when(
     request,
     written,
@@ -68,23 +85,34 @@ const write: Handler = (context, request, wire) => {
   );
 };
 
+interface PrivilegeDrop {
+  readonly request: KernelRequest;
+  /** The file whose content changes. */
+  readonly node: InodeNumber;
+  readonly mustDrop: boolean;
+}
+
 /**
- * HANDLE_KILLPRIV_V2: the kernel says that this caller's change of the content must drop set-user-id and set-group-id.
+ * HANDLE_KILLPRIV_V2: this caller's change of the content must drop set-user-id and set-group-id.
  * `start` runs at once when there is nothing to drop, which is nearly always.
  */
 function afterDroppingPrivileges<T>(
-  context: HandlerContext,
-  request: KernelRequest,
-  mustDrop: boolean,
+  { inodes, operations, attributesChanged }: HandlerContext,
+  { request, node, mustDrop }: PrivilegeDrop,
   start: () => Promise<T>,
 ): Promise<T> {
-  const mode = mustDrop ? context.inodes.modeWithoutPrivileges(request.node) : undefined;
+  const mode = mustDrop ? inodes.modeWithoutPrivileges(node) : undefined;
   if (mode === undefined) return start();
-  return context.operations.setAttributes(request, request.node, undefined, { mode }).then(({ attributes }) => {
-    context.inodes.sawMode(attributes.ino, attributes.mode);
-    context.attributesChanged(attributes.ino);
+  return operations.setAttributes(request, node, undefined, { mode }).then(({ attributes }) => {
+    inodes.sawMode(attributes.ino, attributes.mode);
+    attributesChanged(attributes.ino);
     return start();
   });
+}
+
+/** Of these requests the kernel does not say whether the caller may keep the bits; only the administrator may. */
+function mayNotKeepPrivileges({ uid }: KernelRequest): boolean {
+  return uid !== 0;
 }
 
 const flush: Handler = ({ operations, replies }, request, wire) => {
@@ -104,12 +132,36 @@ const fsync: Handler = ({ operations, replies }, request, wire) => {
   replies.when(request, done, () => replies.empty(request));
 };
 
-const fallocate: Handler = ({ operations, replies }, request, wire) => {
+const fallocate: Handler = (context, request, wire) => {
+  const { operations, replies } = context;
   const { handle, offset, length, mode } = readFallocate(wire);
   if (!isExact(offset + length)) throw new FileSystemError("too-large", `Cannot allocate up to ${offset + length}`);
-  const done = operations.allocate(request, request.node, handle, { offset, length }, mode);
-  replies.when(request, done, () => replies.empty(request));
+  const start = () => operations.allocate(request, request.node, handle, { offset, length }, mode);
+  const drop = { request, node: request.node, mustDrop: mayNotKeepPrivileges(request) };
+  replies.when(request, afterDroppingPrivileges(context, drop, start), () => replies.empty(request));
 };
+
+const copyFileRange: Handler = (context, request, wire) =>
+  copy(context, request, wire, (copiedBytes) => context.replies.size(request, copiedBytes));
+
+const copyFileRange64: Handler = (context, request, wire) =>
+  copy(context, request, wire, (copiedBytes) => context.replies.offset(request, copiedBytes));
+
+function copy(
+  context: HandlerContext,
+  request: KernelRequest,
+  wire: RequestBytes,
+  reply: (copiedBytes: number) => void,
+): void {
+  const { operations, replies } = context;
+  const { from, to, toNode, length } = readCopyFileRange(wire);
+  if (!isExact(from.offset + length) || !isExact(to.offset + length)) {
+    throw new FileSystemError("too-large", `Cannot copy ${length} bytes to offset ${to.offset}`);
+  }
+  const start = () => operations.copyRange(request, from, to, length);
+  const drop = { request, node: toNode as InodeNumber, mustDrop: mayNotKeepPrivileges(request) };
+  replies.when(request, afterDroppingPrivileges(context, drop, start), reply);
+}
 
 const lseek: Handler = ({ operations, replies }, request, wire) => {
   const { handle, offset, whence } = readLseek(wire);
@@ -131,4 +183,7 @@ export const fileHandlers: HandlerTable = {
   [opcode.fsync]: fsync,
   [opcode.fallocate]: fallocate,
   [opcode.lseek]: lseek,
+  [opcode.tmpfile]: tmpfile,
+  [opcode.copyFileRange]: copyFileRange,
+  [opcode.copyFileRange64]: copyFileRange64,
 };

@@ -44,14 +44,24 @@ export const opcode = {
   create: 35,
   interrupt: 36,
   destroy: 38,
+  ioctl: 39,
   notifyReply: 41,
   batchForget: 42,
   fallocate: 43,
   readdirplus: 44,
   rename2: 45,
   lseek: 46,
+  copyFileRange: 47,
   syncfs: 50,
+  tmpfile: 51,
+  copyFileRange64: 53,
 } as const;
+
+/**
+ * What the kernel does by itself when told that we do not: ACCESS (`default_permissions`), GETLK, SETLK and SETLKW (its own
+ * locks), BMAP (no block device), POLL (always ready).
+ */
+export const leftToKernel: ReadonlySet<number> = new Set([34, 31, 32, 33, 37, 40]);
 
 const namesByOpcode = new Map<number, string>(Object.entries(opcode).map(([name, code]) => [code, name]));
 
@@ -64,6 +74,7 @@ export function operationName(code: number): string {
 export const initFlag = {
   asyncRead: 1 << 0,
   atomicOTrunc: 1 << 3,
+  exportSupport: 1 << 4,
   bigWrites: 1 << 5,
   doReaddirplus: 1 << 13,
   asyncDio: 1 << 15,

@@ -22,8 +22,9 @@ import { KnownInodes } from "./known-inodes.js";
 import { nameHandlers } from "./name-handlers.js";
 import { Notifications } from "./notifications.js";
 import { OpenHandles } from "./open-handles.js";
-import { opcode, protocolMajor } from "./protocol.js";
+import { leftToKernel, opcode, operationName, protocolMajor, rootNode } from "./protocol.js";
 import { type OperationErrorHandler, Replies, type ReplyTarget } from "./replies.js";
+import { hasHeader, isWhole } from "./request-shape.js";
 import {
   forEachForget,
   type InitRequest,
@@ -55,9 +56,12 @@ export class KernelSession {
   readonly #notifications: Notifications;
   readonly #context: HandlerContext;
   readonly #initialised = deferred<void>();
+  readonly #onError: OperationErrorHandler;
+  readonly #unknownOpcodes = new Set<number>();
 
   constructor(transport: SessionTransport, operations: FuseOperations, onError: OperationErrorHandler) {
     this.#operations = operations;
+    this.#onError = onError;
     this.#replies = new Replies({
       target: transport,
       operations,
@@ -92,10 +96,15 @@ export class KernelSession {
 
   /** Takes one request of the kernel. Never throws. */
   receive(wire: RequestBytes): void {
+    if (!hasHeader(wire)) {
+      this.#reportTruncated(wire);
+      return;
+    }
     const request = new KernelRequest(wire.view);
     const handle = handlers[request.opcode];
     this.#pending.add(request);
-    if (handle !== undefined) this.#replies.attempt(request, () => handle(this.#context, request, wire));
+    if (!isWhole(wire)) this.#replies.errno(request, constants.errno.EINVAL);
+    else if (handle !== undefined) this.#replies.attempt(request, () => handle(this.#context, request, wire));
     else this.#replies.attempt(request, () => this.#control(request, wire));
   }
 
@@ -147,10 +156,29 @@ export class KernelSession {
       case opcode.notifyReply:
         this.#pending.remove(request);
         break;
+      case opcode.ioctl:
+        this.#replies.errno(request, constants.errno.ENOTTY);
+        break;
       default:
-        // ACCESS, locks, POLL, IOCTL, STATX and others: told once, the kernel does without them.
+        // Told once, the kernel does without it.
+        if (!leftToKernel.has(request.opcode)) this.#reportUnknown(request);
         this.#replies.errno(request, constants.errno.ENOSYS);
     }
+  }
+
+  #reportUnknown({ opcode: code, node }: KernelRequest): void {
+    if (this.#unknownOpcodes.has(code)) return;
+    this.#unknownOpcodes.add(code);
+    this.#onError(
+      operationName(code),
+      node,
+      new Error(`The kernel asks for opcode ${code}, which casfs does not know`),
+    );
+  }
+
+  /** Nobody can be answered. */
+  #reportTruncated({ length }: RequestBytes): void {
+    this.#onError("read", rootNode as InodeNumber, new Error(`A request of ${length} bytes has no header`));
   }
 
   #forget(ino: InodeNumber, lookups: number): void {

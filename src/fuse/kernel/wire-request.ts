@@ -49,8 +49,8 @@ export function readInit({ view, length }: RequestBytes): InitRequest {
   return {
     major: view.getUint32(body, true),
     minor: view.getUint32(body + 4, true),
-    maxReadaheadBytes: view.getUint32(body + 8, true),
-    flags: view.getInt32(body + 12, true),
+    maxReadaheadBytes: length >= body + 16 ? view.getUint32(body + 8, true) : 0,
+    flags: length >= body + 16 ? view.getInt32(body + 12, true) : 0,
     flags2: length >= body + 20 ? view.getUint32(body + 16, true) : 0,
   };
 }
@@ -156,6 +156,26 @@ export function readTransfer({ view }: RequestBytes): {
   };
 }
 
+/** COPY_FILE_RANGE and COPY_FILE_RANGE_64. The inode of the source is that of the header. */
+export function readCopyFileRange({ view }: RequestBytes): {
+  readonly from: { readonly handle: HandleNumber; readonly offset: number };
+  readonly to: { readonly handle: HandleNumber; readonly offset: number };
+  readonly toNode: number;
+  readonly length: number;
+} {
+  return {
+    from: { handle: uint64(view, body) as HandleNumber, offset: uint64(view, body + 8) },
+    toNode: uint64(view, body + 16),
+    to: { handle: uint64(view, body + 24) as HandleNumber, offset: uint64(view, body + 32) },
+    length: uint64(view, body + 40),
+  };
+}
+
+/** WRITE: the O_* flags that the file has at this moment; 0 for pages of a map. */
+export function readWriteOpenFlags({ view }: RequestBytes): number {
+  return view.getUint32(body + 32, true);
+}
+
 export function readFallocate({ view }: RequestBytes): {
   readonly handle: HandleNumber;
   readonly offset: number;
@@ -196,17 +216,18 @@ export function readSetxattr(request: RequestBytes): {
   const size = request.view.getUint32(body, true);
   const name = readText(request, body + 8, nameBytesMax);
   const valueAt = name.end + 1;
+  if (valueAt + size > request.length) throw new FileSystemError("invalid", "A request ends within an attribute");
   return {
     name: name.text,
     flags: request.view.getUint32(body + 4, true),
-    value: request.bytes.subarray(valueAt, Math.min(valueAt + size, request.length)),
+    value: request.bytes.subarray(valueAt, valueAt + size),
   };
 }
 
 /** Where the name begins, by the size of the fixed part in front of it. */
 export const nameAt = (fixedPartBytes: number): number => body + fixedPartBytes;
 
-/** @throws FileSystemError "bad-name" when it is not UTF-8, "name-too-long" above 255 bytes. */
+/** @throws FileSystemError "bad-name" when it is not UTF-8, "name-too-long" above 255 bytes, "invalid" without an end. */
 export function readName(request: RequestBytes, at: number): string {
   return readText(request, at, nameBytesMax).text;
 }
@@ -226,6 +247,7 @@ function readText(request: RequestBytes, start: number, bytesMax: number): { tex
     if (byte === 0) break;
     joined |= byte;
   }
+  if (end >= length) throw new FileSystemError("invalid", "A request ends within a name");
   if (end - start > bytesMax) {
     throw new FileSystemError("name-too-long", `Cannot use a name of ${end - start} bytes`);
   }

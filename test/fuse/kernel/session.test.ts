@@ -11,7 +11,15 @@ import { KnownInodes } from "../../../src/fuse/kernel/known-inodes.js";
 import { opcode } from "../../../src/fuse/kernel/protocol.js";
 import { KernelSession, type SessionTransport } from "../../../src/fuse/kernel/session.js";
 import { putReplyHeader } from "../../../src/fuse/kernel/wire-reply.js";
-import { fixtureAttributes, fixtureNode, madeRequest, replyFixture, requestFixture } from "../../support/fuse-wire.js";
+import {
+  fixtureAttributes,
+  fixtureNode,
+  madeRequest,
+  replyFixture,
+  requestBytes,
+  requestFixture,
+  requestFixtureNames,
+} from "../../support/fuse-wire.js";
 import { MemoryFuseOperations } from "../../support/memory-fuse-operations.js";
 
 const { errno } = constants;
@@ -210,12 +218,118 @@ describe("interrupts", () => {
 });
 
 describe("answers", () => {
-  test("an opcode that is not known is ENOSYS, and so are ACCESS, locks and STATX", async () => {
-    for (const code of [34, 31, 40, 39, 47, 51, 52, 4242]) {
+  test("an opcode that is not known is ENOSYS and reported once; ACCESS, locks, BMAP and POLL are left to the kernel", async () => {
+    for (const code of [4242, 4242]) {
       transport.replies.length = 0;
       await ask(code, Buffer.alloc(64));
       expect(transport.errno).toBe(errno.ENOSYS);
     }
+    expect(errors).toEqual([["opcode 4242", 1, expect.any(Error)]]);
+    for (const request of ["access", "setlk", "bmap", "poll"]) {
+      transport.replies.length = 0;
+      session.receive(requestFixture(request));
+      expect(transport.errno).toBe(errno.ENOSYS);
+    }
+    expect(errors).toHaveLength(1);
+    transport.replies.length = 0;
+    session.receive(requestFixture("ioctl"));
+    expect(transport.errno).toBe(errno.ENOTTY);
+  });
+
+  test("a request whose length is not what it says, or that ends too early anywhere, is EINVAL and never reaches an operation", async () => {
+    const touched: string[] = [];
+    const spy = new Proxy(operations, {
+      get:
+        (target, property) =>
+        (...parameters: unknown[]) => {
+          touched.push(String(property));
+          return Reflect.apply(Reflect.get(target, property), target, parameters);
+        },
+    });
+    const strict = new KernelSession(transport, spy, (...error) => errors.push(error));
+    touched.length = 0;
+    const withoutReply = ["forget", "batchForget", "interrupt", "destroy", "init", "readlink", "statfs", "access"];
+    // The name of TMPFILE says nothing, and is not read.
+    const others = ["tmpfile", "setlk", "bmap", "poll", "ioctl", "statx", ...withoutReply];
+    for (const fixture of requestFixtureNames.filter((one) => !others.includes(one))) {
+      const whole = requestFixture(fixture);
+      for (let length = 40; length < whole.length; length++) {
+        // Once cut, and once with a header that agrees.
+        for (const isHonest of [false, true]) {
+          const cut = requestBytes(Buffer.from(whole.bytes.subarray(0, length)));
+          if (isHonest) cut.view.setUint32(0, length, true);
+          transport.replies.length = 0;
+          transport.current = cut;
+          strict.receive(cut);
+          expect(Math.abs(transport.replies[0]!.readInt32LE(4)), `${fixture} of ${length} bytes`).toBe(errno.EINVAL);
+        }
+      }
+    }
+    expect(touched).toEqual([]);
+    expect(transport.held).toBe(0);
+    transport.replies.length = 0;
+    strict.receive(requestBytes(Buffer.alloc(39)));
+    expect(transport.replies).toEqual([]);
+    expect(errors).toHaveLength(1);
+  });
+
+  test("COPY_FILE_RANGE goes from handle to handle, in its form of 32 and of 64 bits", async () => {
+    const { ino: source } = operations.add("/from", "0123456789").attributes;
+    const { ino: target } = operations.add("/to", "----------").attributes;
+    await ask(opcode.open, Buffer.alloc(8), { node: source });
+    await ask(opcode.open, Buffer.alloc(8), { node: target });
+    const [from, to] = transport.replies.map((reply) => reply.readBigUInt64LE(16));
+    for (const code of [opcode.copyFileRange, opcode.copyFileRange64]) {
+      const body = Buffer.alloc(56);
+      for (const [index, value] of [from!, 2n, BigInt(target), to!, 4n, 3n, 0n].entries()) {
+        body.writeBigUInt64LE(value, index * 8);
+      }
+      transport.replies.length = 0;
+      await ask(code, body, { node: source });
+      expect(transport.errno).toBe(0);
+      expect(transport.replies[0]!.readBigUInt64LE(16)).toBe(3n);
+    }
+    expect(operations.at("/to")!.data.toString()).toBe("----234---");
+    transport.replies.length = 0;
+    const far = Buffer.alloc(56, 0xff);
+    await ask(opcode.copyFileRange, far, { node: source });
+    expect(transport.errno).toBe(errno.EFBIG);
+  });
+
+  test("TMPFILE opens a file without a name, which counts as looked up", async () => {
+    session.receive(requestFixture("tmpfile"));
+    await settled();
+    expect(transport.errno).toBe(0);
+    const reply = transport.replies[0]!;
+    expect(reply).toHaveLength(16 + 128 + 16);
+    const ino = Number(reply.readBigUInt64LE(16)) as InodeNumber;
+    expect(operations.nodes.get(ino)!.attributes).toMatchObject({ nlink: 0, mode: 0o100640, uid: 1001, gid: 1002 });
+    expect(session.knownInodeCount).toBe(1);
+    expect(operations.openHandles.size).toBe(1);
+  });
+
+  test("LOOKUP of . and .. finds an inode by its number alone, for who has kept a file handle", async () => {
+    operations.add("/d", null);
+    const { ino } = operations.add("/d/f", "x").attributes;
+    await ask(opcode.lookup, name("."), { node: ino });
+    await ask(opcode.lookup, name(".."), { node: operations.at("/d")!.attributes.ino });
+    await ask(opcode.lookup, name("."), { node: 4711 });
+    const [itself, parent, gone] = transport.replies;
+    expect([itself!.readBigUInt64LE(16), parent!.readBigUInt64LE(16)]).toEqual([BigInt(ino), 1n]);
+    expect(-gone!.readInt32LE(4)).toBe(errno.ESTALE);
+  });
+
+  test("a WRITE appends when the file does at that moment, and not when it opened so", async () => {
+    const { ino } = operations.add("/f", "0123456789").attributes;
+    for (const fixture of ["write", "writeAppend"]) {
+      const request = requestFixture(fixture);
+      request.view.setBigUint64(16, BigInt(ino), true);
+      request.view.setBigUint64(48, 2n, true);
+      transport.current = request;
+      session.receive(request);
+      await settled();
+    }
+    expect(operations.at("/f")!.data.subarray(0, 15).toString()).toBe("01hello789hello");
   });
 
   test("INIT makes the session work, and a kernel that is too old is said to be", async () => {
@@ -249,7 +363,7 @@ describe("answers", () => {
     expect(transport.replies[0]!).toHaveLength(16);
     expect(transport.errno).toBe(0);
     transport.replies.length = 0;
-    await ask(opcode.write, body);
+    await ask(opcode.write, Buffer.concat([body, Buffer.alloc(10)]));
     expect(transport.errno).toBe(errno.EFBIG);
     expect(transport.held).toBe(0);
   });

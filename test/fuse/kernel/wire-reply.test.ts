@@ -68,6 +68,8 @@ describe("replies have the bytes of the kernel's C structures", () => {
     });
     expect(created).toBe(replyFixture("create"));
     expect(encoded(8, (view, at) => putSize(view, at, 5))).toBe(replyFixture("write"));
+    expect(encoded(8, (view, at) => putSize(view, at, 1_048_576))).toBe(replyFixture("copyFileRange"));
+    expect(encoded(8, (view, at) => putInt64(view, at, 0x280000000007))).toBe(replyFixture("copyFileRange64"));
     expect(encoded(8, (view, at) => putSize(view, at, 300))).toBe(replyFixture("xattrSize"));
     expect(encoded(8, (view, at) => putInt64(view, at, 0x280000000007))).toBe(replyFixture("lseek"));
     const statfs = {
@@ -108,6 +110,19 @@ describe("INIT", () => {
     if (negotiation.outcome !== "agreed") throw new Error(negotiation.outcome);
     const { flags } = negotiation.reply;
     expect(flags & ((1 << 16) | (1 << 14) | (1 << 1) | (1 << 10) | (1 << 20))).toBe(0);
+  });
+
+  test("speaks every minor version from 23 on with the layouts of that version, and refuses what is older", () => {
+    for (let minor = 23; minor <= 60; minor++) {
+      const negotiation = negotiate({ ...offer, minor });
+      if (negotiation.outcome !== "agreed") throw new Error(`7.${minor}: ${negotiation.outcome}`);
+      expect(negotiation.reply.minor).toBe(Math.min(minor, 45));
+      // The reply has 64 bytes from 7.23 on, whatever of them an older kernel knows.
+      expect(encoded(64, (view, at) => putInit(view, at, 7, negotiation.reply))).toHaveLength(160);
+    }
+    // A kernel of 7.23 offers 17 flags and knows none of the later ones.
+    const old = negotiate({ ...offer, minor: 23, flags: 0x1ffff, flags2: 0 });
+    expect(old).toMatchObject({ reply: { minor: 23, flags: 0xa039, flags2: 0 } });
   });
 
   test("refuses a kernel that is too old and asks a newer major version again", () => {

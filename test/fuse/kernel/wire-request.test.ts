@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { KernelRequest } from "../../../src/fuse/kernel/kernel-request.js";
+import { isWhole } from "../../../src/fuse/kernel/request-shape.js";
 import {
   forEachForget,
   int64,
   isExact,
   nameAt,
+  readCopyFileRange,
   readCreate,
   readFallocate,
   readFirstNode,
@@ -24,10 +26,17 @@ import {
   readSetxattr,
   readTransfer,
   readTwoNames,
+  readWriteOpenFlags,
   readXattrSize,
   uint64,
 } from "../../../src/fuse/kernel/wire-request.js";
-import { fixtureNode, madeRequest, requestBytes, requestFixture } from "../../support/fuse-wire.js";
+import {
+  fixtureNode,
+  madeRequest,
+  requestBytes,
+  requestFixture,
+  requestFixtureNames,
+} from "../../support/fuse-wire.js";
 
 describe("requests of the kernel are read as its C structures lay them out", () => {
   test("header", () => {
@@ -112,6 +121,38 @@ describe("requests of the kernel are read as its C structures lay them out", () 
   });
 });
 
+describe("requests of newer protocols and other forms", () => {
+  test("COPY_FILE_RANGE, WRITE with O_APPEND, TMPFILE", () => {
+    for (const fixture of ["copyFileRange", "copyFileRange64"]) {
+      expect(readCopyFileRange(requestFixture(fixture))).toEqual({
+        from: { handle: 9, offset: 0x280000000000 },
+        to: { handle: 0x100000009, offset: 4096 },
+        toNode: fixtureNode + 1,
+        length: 0x100000007,
+      });
+    }
+    expect(readWriteOpenFlags(requestFixture("writeAppend"))).toBe(0o2002);
+    expect(readWriteOpenFlags(requestFixture("write"))).toBe(0);
+    expect(readCreate(requestFixture("tmpfile"))).toEqual({ flags: 0o20200002, mode: 0o100640 });
+  });
+
+  test("directories and names", () => {
+    expect(readTransfer(requestFixture("readdirplus"))).toMatchObject({
+      handle: 0x100000009,
+      offset: 0x100000001,
+      sizeBytes: 4096,
+    });
+    for (const fixture of ["releasedir", "fsyncdir", "flush"]) expect(readHandle(requestFixture(fixture))).toBe(9);
+    for (const fixture of ["unlink", "rmdir"]) expect(readName(requestFixture(fixture), nameAt(0))).toBe("gone");
+    expect(readName(requestFixture("removexattr"), nameAt(0))).toBe("user.a");
+    expect(readXattrSize(requestFixture("listxattr"))).toBe(0);
+  });
+
+  test.each(requestFixtureNames)("%s is whole", (fixture) => {
+    expect(isWhole(requestFixture(fixture))).toBe(true);
+  });
+});
+
 describe("names", () => {
   test("are UTF-8", () => {
     expect(readName(requestFixture("lookup"), nameAt(0))).toBe("plain.txt");
@@ -123,7 +164,7 @@ describe("names", () => {
   });
 
   test("overlong forms and surrogates are not UTF-8", () => {
-    for (const hex of ["c0af00", "eda08000", "f4908080", "e2820000"]) {
+    for (const hex of ["c0af00", "eda08000", "f490808000", "e2820000"]) {
       const request = madeRequest(1, 1n, Buffer.from(hex, "hex"));
       expect(() => readName(request, nameAt(0))).toThrow(expect.objectContaining({ kind: "bad-name" }));
     }

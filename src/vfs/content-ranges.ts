@@ -1,0 +1,83 @@
+/**
+ * Ranges of an open local file: where it has data, and making a range zero.
+ *
+ * Node can neither ask the system for holes nor make them. A block that reads as zeros is as good as a hole to whoever
+ * asks, so they are found by reading, and only where the disk holds less than the file's length; a range is emptied by
+ * writing zeros to the blocks that have something else, which takes no more of the disk than before.
+ */
+
+import { GIB, MIB } from "../domain/bytes.js";
+import type { ContentFile, StagedRange } from "./ports.js";
+
+const blockBytes = 4096;
+const zeros = Buffer.alloc(MIB);
+// Reading goes on for so long; then what lies behind counts as data, which is true of every byte.
+const searchedBytesMax = GIB;
+
+/** The first byte from `offset` on, and below `end`, that is in no hole; undefined when there is none. */
+export async function findData(file: ContentFile, { start, end }: StagedRange): Promise<number | undefined> {
+  if (file.allocatedBytes() >= end) return start;
+  return findBlock(file, { start, end }, (isZero) => !isZero, { otherwise: undefined, unsearched: (at) => at });
+}
+
+/** The first byte from `offset` on that is in a hole; `end`, behind which everything is one, when there is none. */
+export async function findHole(file: ContentFile, { start, end }: StagedRange): Promise<number> {
+  if (file.allocatedBytes() >= end) return end;
+  return findBlock(file, { start, end }, (isZero) => isZero, { otherwise: end, unsearched: () => end });
+}
+
+async function findBlock<T>(
+  file: ContentFile,
+  { start, end }: StagedRange,
+  matches: (isZero: boolean) => boolean,
+  answers: { readonly otherwise: T; readonly unsearched: (at: number) => number },
+): Promise<number | T> {
+  const piece = Buffer.allocUnsafe(MIB);
+  const first = start - (start % blockBytes);
+  for (let offset = first; offset < end; offset += piece.length) {
+    if (offset - first > searchedBytesMax) return answers.unsearched(offset);
+    const length = Math.min(piece.length, end - offset);
+    piece.fill(0, await file.read(offset, piece.subarray(0, length)), length);
+    for (const block of blocksOf(piece, length)) {
+      if (matches(block.isZero)) return Math.max(start, offset + block.start);
+    }
+  }
+  return answers.otherwise;
+}
+
+/** Makes every byte of `range` zero, as far as the file goes. */
+export async function clearRange(file: ContentFile, { start, end }: StagedRange): Promise<void> {
+  const piece = Buffer.allocUnsafe(MIB);
+  for (let offset = start; offset < end; ) {
+    // Pieces end with blocks of the file, so that no hole gets a block for the zeros beside it.
+    const wanted = Math.min(piece.length - (offset % blockBytes), end - offset);
+    const readBytes = await file.read(offset, piece.subarray(0, wanted));
+    if (readBytes === 0) return;
+    for (const { start: from, end: to } of dirtyRuns(piece, readBytes, offset % blockBytes)) {
+      await file.write(offset + from, zeros.subarray(0, to - from));
+    }
+    offset += readBytes;
+  }
+}
+
+/** Stretches of blocks that have something else than zeros. */
+function* dirtyRuns(piece: Buffer, length: number, skew: number): Generator<StagedRange> {
+  let run: { start: number; end: number } | undefined;
+  for (const { start, end, isZero } of blocksOf(piece, length, skew)) {
+    if (isZero) {
+      if (run !== undefined) yield run;
+      run = undefined;
+    } else if (run === undefined) run = { start, end };
+    else run.end = end;
+  }
+  if (run !== undefined) yield run;
+}
+
+/** @param skew How far into a block of the file the piece begins. */
+function* blocksOf(piece: Buffer, length: number, skew = 0): Generator<StagedRange & { readonly isZero: boolean }> {
+  for (let start = 0; start < length; ) {
+    const end = Math.min(length, start + blockBytes - ((start + skew) % blockBytes));
+    yield { start, end, isZero: piece.compare(zeros, 0, end - start, start, end) === 0 };
+    start = end;
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * What POSIX and Linux say of a file system, checked on a real mount. The checks are Python programs in `posix/`, because
+ * Python has nearly every system call; each is a promise that also holds on a local disk (`posix/run.py` runs them there).
+ */
+
+import { readFileSync } from "node:fs";
+import { chmod } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { TestMount } from "../support/casfs-process.js";
+import { run, shell, whyNoMount } from "../support/fuse-environment.js";
+import { whyNoPython } from "../support/python.js";
+
+const reason = whyNoMount() ?? whyNoPython();
+const directory = fileURLToPath(new URL("./posix/", import.meta.url));
+
+const groups = [
+  { group: "names", title: "names, links and directories" },
+  { group: "owners", title: "owners and permissions" },
+  { group: "times", title: "times" },
+  { group: "file_bytes", title: "bytes of files" },
+  { group: "extended", title: "extended attributes" },
+];
+
+function checksOf(group: string): string[] {
+  const source = readFileSync(join(directory, `${group}.py`), "utf8");
+  return [...source.matchAll(/^def check_(\w+)/gm)].map(([, name]) => name!.replaceAll("_", " "));
+}
+
+interface Outcome {
+  readonly check: string;
+  /** null when it passed. */
+  readonly problem: string | null;
+}
+
+describe.skipIf(reason !== undefined)(
+  `a mount behaves like a local disk${reason ? ` (skipped: ${reason})` : ""}`,
+  () => {
+    let mount: TestMount;
+
+    beforeAll(async () => {
+      mount = await TestMount.make();
+      // Other users have to reach it.
+      await chmod(mount.directory, 0o755);
+      await mount.mount(["--allow-other", "--settle", "300ms"]);
+      expect((await shell('mkdir "$1"', mount.path("v"))).status).toBe(0);
+    }, 60_000);
+
+    afterAll(async () => {
+      await mount?.[Symbol.asyncDispose]();
+    });
+
+    describe.each(groups)("$title", ({ group }) => {
+      let outcomes: ReadonlyMap<string, string | null>;
+
+      beforeAll(async () => {
+        const ran = await run("python3", ["-B", join(directory, "run.py"), group, mount.path("v")], {
+          timeoutMs: 100_000,
+        });
+        const lines = ran.stdout.split("\n").filter((line) => line !== "");
+        outcomes = new Map(
+          lines.map((line) => JSON.parse(line) as Outcome).map(({ check, problem }) => [check, problem]),
+        );
+        expect(ran).toMatchObject({ status: 0 });
+      }, 120_000);
+
+      test.each(checksOf(group))("%s", (check) => {
+        expect(outcomes.get(check)).toBeNull();
+      });
+    });
+
+    test("nothing of all that is left open or waits", async () => {
+      const { stdout } = await shell('rm -rf "$1"/* && ls -A "$1"', mount.path("v"));
+      expect(stdout).toBe("");
+    });
+  },
+);
