@@ -130,14 +130,17 @@ export interface FuseOperations {
   ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }>;
   /** Fills `into` from `offset`; resolves with the number of bytes, fewer than asked only at the end of the file. */
   read(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, offset: number, into: Uint8Array): Promise<number>;
-  /** Takes all of `data`; a write is never short. With `isAppend` it goes to the end, wherever `offset` is. */
+  /**
+   * Takes all of `data`; a write is never short. With `isAppend` it goes to the end, wherever `offset` is; a driver that
+   * cannot tell leaves it to how the file was opened.
+   */
   write(
     caller: FuseCaller,
     ino: InodeNumber,
     handle: HandleNumber,
     offset: number,
     data: Uint8Array,
-    isAppend: boolean,
+    isAppend?: boolean,
   ): Promise<void>;
   flush(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber): Promise<void>;
   /** Its result reaches no application. */

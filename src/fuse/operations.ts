@@ -171,7 +171,7 @@ export class FileSystemOperations implements FuseOperations {
     handle: HandleNumber,
     offset: number,
     data: Uint8Array,
-    isAppend: boolean,
+    isAppend?: boolean,
   ): Promise<void> {
     return this.#fs.contents.write(handle, offset, data, caller, isAppend);
   }

@@ -260,7 +260,7 @@ export class MemoryFuseOperations implements FuseOperations {
     _handle: HandleNumber,
     offset: number,
     data: Uint8Array,
-    isAppend: boolean,
+    isAppend = false,
   ) {
     if (this.beforeWrite !== undefined) await this.beforeWrite();
     const node = this.#get(ino);

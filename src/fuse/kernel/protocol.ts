@@ -59,9 +59,9 @@ export const opcode = {
 
 /**
  * What the kernel does by itself when told that we do not: ACCESS (`default_permissions`), GETLK, SETLK and SETLKW (its own
- * locks), BMAP (no block device), POLL (always ready).
+ * locks), BMAP (no block device), POLL (always ready), STATX (without a birth time).
  */
-export const leftToKernel: ReadonlySet<number> = new Set([34, 31, 32, 33, 37, 40]);
+export const leftToKernel: ReadonlySet<number> = new Set([34, 31, 32, 33, 37, 40, 52]);
 
 const namesByOpcode = new Map<number, string>(Object.entries(opcode).map(([name, code]) => [code, name]));
 
