@@ -97,9 +97,12 @@ test("an error of the upload before the crash does not outlive its success", asy
 });
 
 test("one file whose upload fails for hours keeps no other from the vault", async () => {
-  await using it = await TestVault.create({ multipartThresholdBytes: 1024 * 1024 });
-  it.service.fail({ operation: "initiateMultipartUpload", error: new ServiceError("refused", "no"), times: 1e9 });
-  await it.write("large", Buffer.alloc(2 * 1024 * 1024, 1));
+  await using it = await TestVault.create();
+  it.service.onCall = (operation, [, archive]) => {
+    if (operation === "uploadArchive" && JSON.stringify(archive).includes("large"))
+      throw new ServiceError("refused", "no");
+  };
+  await it.write("large", "is refused");
   await it.clock.advance(minutes(10));
   await it.write("small", "text");
   const isRetrying = () => it.uploads.snapshot().every(({ state }) => state === "retrying");
