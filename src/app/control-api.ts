@@ -106,6 +106,7 @@ export interface StatusReport {
   readonly uploads: readonly UploadReport[];
   readonly recalls: readonly RecallReport[];
   readonly waiting: readonly WaitingReport[];
+  readonly recallBudget: BudgetReport;
   readonly cache: {
     readonly files: number;
     readonly bytes: number;
@@ -138,6 +139,10 @@ export interface RecallReport {
   readonly jobId: string | null;
   readonly tier: RetrievalTier;
   readonly state: string;
+  /** Who asked for it: an open, a person, or `--recall-ahead`. */
+  readonly origin: "open" | "restore" | "ahead";
+  /** Why it is queued: the line is busy, or the cache has no room; null when it is not. */
+  readonly heldBy: "line" | "room" | null;
   readonly sizeBytes: number;
   readonly landedBytes: number;
   readonly startedAt: string;
@@ -151,6 +156,46 @@ export interface WaitingReport {
   readonly since: string;
   /** What it waits for: the content of the file, or room to write it. */
   readonly for: "recall" | "room";
+  /** The recall that brings the content; null when it waits for room, or when the recall has just ended. */
+  readonly recall: Pick<RecallReport, "jobId" | "tier" | "state" | "expectedAt"> | null;
+}
+
+/** What opens may recall: `--recall-limit`, `--recall-cost-limit`. */
+export interface BudgetReport {
+  /** null: no limit. */
+  readonly bytes: RecallLimitReport | null;
+  /** In `currency`. */
+  readonly cost: RecallLimitReport | null;
+  readonly currency: string;
+  readonly refused: {
+    /** Since the mount began. */
+    readonly overBudget: number;
+    readonly denied: number;
+    /** By command and reason, the latest first. */
+    readonly recent: readonly RefusalReport[];
+  };
+}
+
+export interface RecallLimitReport {
+  /** Within the last `periodMs`; recalls that are queued count. */
+  readonly used: number;
+  readonly limit: number;
+  readonly periodMs: number;
+  /** When the first part of `used` is free again; null when nothing is used. */
+  readonly freesAt: string | null;
+}
+
+export interface RefusalReport {
+  readonly at: string;
+  /** 0 or less: not known. */
+  readonly pid: number;
+  readonly command: string | null;
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly reason: "denied" | "over-budget";
+  readonly message: string;
+  /** Like this one, since the mount began. */
+  readonly count: number;
 }
 
 export interface VaultReport {

@@ -32,6 +32,7 @@ import { MountPaths } from "./mount-paths.js";
 import { createPipelines, type MountPipelines } from "./mount-pipelines.js";
 import { mountSource } from "./mount-source.js";
 import { type MountStorage, openStorage, syncStaged } from "./mount-storage.js";
+import { processTable } from "./process-names.js";
 import { openService, type ServiceStack } from "./service-stack.js";
 import { recoverStaging } from "./staging-recovery.js";
 import { systemClock } from "./system-clock.js";
@@ -115,6 +116,7 @@ async function assemble(
     ...storage,
     ...pipelines,
     service: stack.service,
+    processes: processTable(),
     clock: systemClock,
     observer,
     settings: settingsOf(config),
@@ -207,6 +209,7 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     nonblockRecall: config.nonblockRecall,
     tier: config.tier,
     recallAhead: config.recallAhead,
+    recallDeny: config.recallDeny,
     commit: config.commit,
     settleMs: config.settle,
     rewriteIntervalMs: config.rewriteInterval,

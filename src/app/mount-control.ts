@@ -1,6 +1,5 @@
 /** What the command line asks of a running mount: see `control-api.ts`. */
 
-import { readFile } from "node:fs/promises";
 import type { ContentCache } from "../cache/content-cache.js";
 import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
@@ -23,7 +22,6 @@ import type {
   EvictResult,
   MountPath,
   PathFailure,
-  RecallReport,
   RestorePlan,
   RestoreRequest,
   RestoreResult,
@@ -31,10 +29,10 @@ import type {
   TakeOverResult,
   UploadReport,
   VaultReport,
-  WaitingReport,
   WaitResult,
 } from "./control-api.js";
 import type { MountPaths, NamedFile } from "./mount-paths.js";
+import { RecallStatusReports } from "./recall-status.js";
 
 export interface MountControlParts {
   readonly catalog: Catalog;
@@ -65,9 +63,15 @@ const releasePollMs = ms(5);
 export class MountControl implements ControlApi {
   readonly #parts: MountControlParts;
   readonly #startedAt: Instant;
+  readonly #recallReports: RecallStatusReports;
 
   constructor(parts: MountControlParts) {
     this.#parts = parts;
+    this.#recallReports = new RecallStatusReports({
+      ...parts,
+      nameOfArchive: (archive) => this.#nameOfArchive(archive),
+      nameOfInode: (ino) => parts.paths.nameOf(ino),
+    });
     this.#startedAt = parts.clock.now();
   }
 
@@ -86,8 +90,9 @@ export class MountControl implements ControlApi {
         room: fileSystem.room.state,
       },
       uploads: this.#uploads(),
-      recalls: this.#recalls(),
-      waiting: await this.#waiting(),
+      recalls: this.#recallReports.recalls(),
+      waiting: await this.#recallReports.waiting(),
+      recallBudget: this.#recallReports.budget(),
       cache: {
         files: usage.contents,
         bytes: usage.usedBytes,
@@ -280,35 +285,6 @@ export class MountControl implements ControlApi {
     return state === "retrying" && vault !== undefined && this.#parts.catalog.heldBecause(vault) !== undefined;
   }
 
-  #recalls(): RecallReport[] {
-    return this.#parts.recalls.snapshot().map((recall) => ({
-      path: this.#nameOfArchive(recall.archive.key),
-      archiveId: recall.archive.id,
-      jobId: recall.job,
-      tier: recall.tier,
-      state: recall.state,
-      sizeBytes: recall.archive.sizeBytes,
-      landedBytes: recall.landedBytes,
-      startedAt: iso(recall.startedAt),
-      expectedAt: recall.expectedAt === null ? null : iso(recall.expectedAt),
-    }));
-  }
-
-  async #waiting(): Promise<WaitingReport[]> {
-    const { fileSystem, paths } = this.#parts;
-    const opens = fileSystem.coldOpens.waiting().map((open) => ({ ...open, for: "recall" as const }));
-    const writers = fileSystem.room.waiting().map((writer) => ({ ...writer, for: "room" as const }));
-    return Promise.all(
-      [...opens, ...writers].map(async ({ pid, ino, since, for: what }) => ({
-        pid,
-        command: await commandOf(pid),
-        path: paths.nameOf(ino),
-        since: iso(since),
-        for: what,
-      })),
-    );
-  }
-
   #vault(name: VaultName, visible: boolean): VaultReport {
     const { mergedAtMs, job, error } = this.#parts.catalog.vaultTable.inventoryState(name);
     const inventory = job !== null ? "running" : (error ?? (mergedAtMs === null ? "none" : "merged"));
@@ -337,11 +313,6 @@ function collect(outcomes: readonly WaitOutcome[]): WaitResult {
     archived: outcomes.filter((outcome) => outcome.archived).length,
     left: outcomes.flatMap((outcome) => (outcome.archived ? [] : outcome.left)),
   };
-}
-
-async function commandOf(pid: number): Promise<string> {
-  const text = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return text.replaceAll("\0", " ").trim() || "?";
 }
 
 function iso(instant: Instant): string {

@@ -2,6 +2,7 @@
 
 import type { RecallReport, StatusReport, UploadReport, VaultReport, WaitingReport } from "../app/control-api.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
+import { budgetTexts } from "./budget-text.js";
 import { counted } from "./terminal.js";
 
 /** `now`: milliseconds since 1970, to tell how long ago and how long yet. */
@@ -13,16 +14,21 @@ export function statusLines(report: StatusReport, now: number): string[] {
     row("state", report.stateDirectory),
     row("staged", stagedText(report)),
     row("cache", cacheText(report)),
+    ...budgetLines(report, now),
     ...(report.trash.files === 0 ? [] : [row("trash", trashText(report, now))]),
     ...list("uploads", report.uploads, (upload) => uploadText(upload, now)),
     ...list("recalls", report.recalls, (recall) => recallText(recall, report.service, now)),
-    ...list("waiting", report.waiting, (waiting) => waitingText(waiting, now)),
+    ...list("waiting", report.waiting, (waiting) => waitingText(waiting, report.service, now)),
     ...list("vaults", report.vaults, (vault) => vaultText(vault, now)),
   ];
 }
 
 function row(title: string, text: string): string {
   return `  ${title.padEnd(10)}${text}`;
+}
+
+function budgetLines({ recallBudget }: StatusReport, now: number): string[] {
+  return budgetTexts(recallBudget, now).map((text, index) => row(index === 0 ? "budget" : "", text));
 }
 
 /** Long lists are cut: `--json` has them all. */
@@ -104,18 +110,31 @@ function uploadText(upload: UploadReport, now: number): string {
   return `${path}  ${sent}${inParts}, ${state}${next}`;
 }
 
+const heldText: Record<NonNullable<RecallReport["heldBy"]>, string> = {
+  line: " until others are fetched",
+  room: " until the cache has room",
+};
+
 function recallText(recall: RecallReport, service: StatusReport["service"], now: number): string {
-  const { path, tier, state, sizeBytes, landedBytes, expectedAt } = recall;
+  const { path, tier, state, sizeBytes, landedBytes, heldBy } = recall;
   const landed = landedBytes > 0 ? `${percent(landedBytes, sizeBytes)} of ` : "";
-  // What is expected is what the real service publishes; a local one takes as long as it was told to.
-  const isKnown = expectedAt !== null && landedBytes === 0 && !service.local;
-  const ready = isKnown ? `, ready in about ${until(expectedAt, now)}` : "";
-  return `${path}  ${landed}${formatSize(sizeBytes)}, ${tier}, ${state}${ready}`;
+  const ready = landedBytes === 0 ? readyText(recall, service, now) : "";
+  const held = heldBy === null ? "" : heldText[heldBy];
+  return `${path}  ${landed}${formatSize(sizeBytes)}, ${tier}, ${state}${held}${ready}`;
 }
 
-function waitingText({ pid, command, path, since, for: what }: WaitingReport, now: number): string {
+function waitingText(waiting: WaitingReport, service: StatusReport["service"], now: number): string {
+  const { pid, command, path, since, for: what, recall } = waiting;
   const file = what === "room" ? `room to write ${path}` : path;
-  return `process ${pid} (${shortened(command)}) waits for ${file} since ${formatDuration(now - Date.parse(since))}`;
+  const who = `process ${pid} (${shortened(command)})`;
+  const job = recall?.jobId == null ? "" : `, job ${recall.jobId.slice(0, 12)}…`;
+  const state = recall === null ? "" : `: ${recall.tier}, ${recall.state}${job}${readyText(recall, service, now)}`;
+  return `${who} waits for ${file} since ${formatDuration(now - Date.parse(since))}${state}`;
+}
+
+/** What is expected is what the real service publishes; a local one takes as long as it was told to. */
+function readyText({ expectedAt }: Pick<RecallReport, "expectedAt">, service: StatusReport["service"], now: number) {
+  return expectedAt === null || service.local ? "" : `, ready in about ${until(expectedAt, now)}`;
 }
 
 function vaultText(vault: VaultReport, now: number): string {

@@ -15,6 +15,7 @@ import type { PriceTable } from "../protocol/prices.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { Credentials } from "./credentials.js";
 import { parseNamePatterns } from "./name-patterns.js";
+import { parseProcessRules } from "./process-rules.js";
 import { parseByteLimit, parseCostLimit } from "./recall-limits.js";
 import { choice, custom, duration, octal, size, text, toggle, whole } from "./setting.js";
 import { parseDuration } from "./units.js";
@@ -112,6 +113,11 @@ export const mountShape = {
     "what the retrievals of opens may cost, at the prices of [prices] in casfs.toml; or none",
     parseCostLimit,
   ).prefault("none"),
+  recallDeny: custom(
+    "NAME,...",
+    "programs, and users as uid:1000, whose opens recall nothing (EDQUOT); `default`: indexers and the like; or none",
+    parseProcessRules,
+  ).prefault("default"),
   allowOther: toggle("let other users use the mount").prefault("false"),
   readOnly: toggle("refuse every change").prefault("false"),
   uid: whole("UID", { from: 0, to: largestId }, "owner of entries that record none").optional(),

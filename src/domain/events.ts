@@ -75,6 +75,18 @@ export type CasfsEvent =
       readonly sizeBytes: number;
       readonly durationMs: number;
     }
+  | {
+      readonly type: "recall-refused";
+      readonly reason: "denied" | "over-budget";
+      /** 0 or less, and null for the command, when the driver cannot tell. */
+      readonly pid: number;
+      readonly command: string | null;
+      readonly path: string;
+      readonly sizeBytes: number;
+      readonly message: string;
+      /** So many like it were not told since the last. */
+      readonly repeats: number;
+    }
   | { readonly type: "recall-failed"; readonly archiveId: ArchiveId; readonly message: string }
   | { readonly type: "piece-corrupt"; readonly archiveId: ArchiveId; readonly start: number; readonly end: number }
   | { readonly type: "content-evicted"; readonly archive: ArchiveKey; readonly sizeBytes: number }

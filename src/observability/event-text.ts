@@ -48,6 +48,11 @@ const texts: TextTable = {
     ),
   "recall-landed": ({ archiveId, sizeBytes, durationMs }) =>
     info(`recalled ${short(archiveId)}, ${formatSize(sizeBytes)} in ${formatDuration(durationMs)}`),
+  "recall-refused": ({ pid, command, path, message, repeats }) => {
+    const who = pid > 0 ? ` to process ${pid} (${command ?? "?"})` : "";
+    const others = repeats === 0 ? "" : `; ${repeats} more like it since the last line`;
+    return warn(`refused the recall of ${path}${who}: ${message}${others}`);
+  },
   "recall-failed": ({ archiveId, message }) => failure(`the recall of ${short(archiveId)} failed: ${message}`),
   "piece-corrupt": ({ archiveId, start, end }) =>
     failure(`bytes ${start}-${end - 1} of ${short(archiveId)} arrived damaged and were not used`),

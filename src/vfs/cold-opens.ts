@@ -9,10 +9,12 @@ import { CancelledError, FileSystemError, isMissing, NotRestoredError } from "..
 import type { InodeNumber } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
+import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { CachedContents, RecallRequests } from "./ports.js";
 import { RecallAhead } from "./recall-ahead.js";
+import type { RecallGovernor, RecallWanted } from "./recall-governor.js";
 import type { FileSystemSettings } from "./settings.js";
 
 /** Who opens. The signal fires when the caller was interrupted. */
@@ -34,6 +36,7 @@ interface Dependencies {
   readonly catalog: CatalogPort;
   readonly cache: CachedContents;
   readonly recalls: RecallRequests;
+  readonly governor: RecallGovernor;
   readonly clock: Clock;
   readonly settings: FileSystemSettings;
 }
@@ -42,6 +45,7 @@ export class ColdOpens {
   readonly #catalog: CatalogPort;
   readonly #cache: CachedContents;
   readonly #recalls: RecallRequests;
+  readonly #governor: RecallGovernor;
   readonly #clock: Clock;
   readonly #settings: FileSystemSettings;
   readonly #ahead: RecallAhead;
@@ -51,6 +55,7 @@ export class ColdOpens {
     this.#catalog = dependencies.catalog;
     this.#cache = dependencies.cache;
     this.#recalls = dependencies.recalls;
+    this.#governor = dependencies.governor;
     this.#clock = dependencies.clock;
     this.#settings = dependencies.settings;
     this.#ahead = new RecallAhead(dependencies);
@@ -68,7 +73,9 @@ export class ColdOpens {
   /**
    * Returns when the content of `record` is local.
    *
-   * @throws NotRestoredError when the policy, or the time limit, says not to wait; CancelledError when the caller
+   * Returns as well when the file has other content by now.
+   *
+   * @throws FileSystemError "over-budget" when the caller may recall nothing, or nothing more; NotRestoredError when the policy, or the time limit, says not to wait; CancelledError when the caller
    *   was interrupted; FileSystemError "corrupt" when this casfs cannot read the archive's format.
    */
   async bring(record: InodeRecord, { nonBlock }: { readonly nonBlock: boolean }, caller: Caller): Promise<void> {
@@ -76,18 +83,26 @@ export class ColdOpens {
     const archive = this.coldArchive(record.content!);
     const { onCold, nonblockRecall } = this.#settings;
     if (onCold === "deny" || (nonBlock && !nonblockRecall)) throw new NotRestoredError(archive.id);
+    const wanted = { ino: record.ino, archive, caller };
+    await this.#governor.admit(wanted);
+    // Meanwhile it may have been rewritten, and its archive be wanted by nobody.
+    if (this.#catalog.inode(record.ino)?.content?.id !== record.content?.id) return;
     if (onCold === "eagain" || nonBlock) {
-      this.startRecall(archive);
+      await this.#begin(wanted);
       this.#ahead.after(record);
       throw new NotRestoredError(archive.id);
     }
-    await this.#wait(record, archive, caller);
+    await this.#wait(record, wanted, caller);
   }
 
-  /** Starts or joins the recall and does not wait: for requests that hold kernel locks (SETATTR, CREATE). */
-  startRecall(archive: ColdArchive): void {
-    // Its failure is logged where it happens; nobody waits for it here.
-    this.#recalls.recall(archive, { tier: this.#settings.tier }).catch(() => {});
+  /**
+   * Starts or joins the recall and does not wait for it: for requests that hold kernel locks (SETATTR), and for who asks
+   * by the attribute.
+   *
+   * @throws FileSystemError "over-budget", "corrupt" when this casfs cannot read the archive's format.
+   */
+  async startRecall({ ino, content }: InodeRecord, tier: RetrievalTier = this.#settings.tier): Promise<void> {
+    await this.#begin({ ino, archive: this.coldArchive(content!), caller: null }, tier);
   }
 
   /** The archive of an archived content. @throws FileSystemError "corrupt" when its bytes must not be handed out. */
@@ -101,12 +116,25 @@ export class ColdOpens {
     });
   }
 
-  async #wait(record: InodeRecord, archive: ColdArchive, caller: Caller): Promise<void> {
+  /** Its failure is logged where it happens: nobody has to wait for `landed`. @throws FileSystemError "over-budget". */
+  async #begin(wanted: RecallWanted, tier = this.#settings.tier): Promise<{ readonly landed: Promise<void> }> {
+    try {
+      const landed = this.#recalls.recall(wanted.archive, { tier });
+      landed.catch(() => {});
+      return { landed };
+    } catch (error) {
+      await this.#governor.refused(wanted, error);
+      throw error;
+    }
+  }
+
+  async #wait(record: InodeRecord, wanted: RecallWanted, caller: Caller): Promise<void> {
+    const { archive } = wanted;
     const waiting: WaitingOpen = { pid: caller.pid, ino: record.ino, archive, since: this.#clock.now() };
     using scope = new AbortScope(caller.signal);
     this.#waiting.add(waiting);
     try {
-      const landed = this.#recalls.recall(archive, { tier: this.#settings.tier });
+      const { landed } = await this.#begin(wanted);
       this.#ahead.after(record);
       await Promise.race([abortable(landed, scope.signal), this.#timeLimit(archive, scope.signal)]);
     } catch (error) {

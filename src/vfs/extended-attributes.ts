@@ -146,10 +146,8 @@ export class ExtendedAttributes {
     if (archive === undefined) throw new FileSystemError("invalid", "The file is not archived yet");
     if (name === "pin") return this.#parts.cache.setPinned(archive.key, parseFlag(value));
     if (name === "evict") return this.evict(record);
-    if (this.#parts.coldOpens.isCold(record.content)) {
-      const cold = this.#parts.coldOpens.coldArchive(record.content!);
-      this.#parts.recalls.recall(cold, { tier: parseTier(value) }).catch(() => {});
-    }
+    const { coldOpens } = this.#parts;
+    if (coldOpens.isCold(record.content)) await coldOpens.startRecall(record, parseTier(value));
   }
 
   /** @throws FileSystemError "busy" when it is open or pinned, "invalid" when it is not archived. */

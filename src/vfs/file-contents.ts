@@ -132,8 +132,7 @@ export class FileContents {
       // Nothing changes, so nothing is recalled, copied or uploaded.
       if (sizeBytes === this.overlay(record).sizeBytes) return;
       if (sizeBytes > 0 && this.handles.file(ino) === undefined && coldOpens.isCold(record.content)) {
-        const archive = coldOpens.coldArchive(record.content!);
-        coldOpens.startRecall(archive);
+        await coldOpens.startRecall(record);
         throw new FileSystemError("not-restored", `Cannot cut inode ${ino}: it is in cold storage`);
       }
       const open = this.handles.file(ino);

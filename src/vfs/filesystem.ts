@@ -20,6 +20,8 @@ import { FileContents } from "./file-contents.js";
 import type { OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
 import type { CachedContents, LocalDisk, RecallRequests, StagedBytes, StagingArea, UploadRequests } from "./ports.js";
+import { type ProcessTable, RecallGovernor } from "./recall-governor.js";
+import { RecallRefusals } from "./recall-refusals.js";
 import type { FileSystemSettings } from "./settings.js";
 import { StagingRoom } from "./staging-room.js";
 import { type Rescheduled, UploadSchedule } from "./upload-schedule.js";
@@ -33,6 +35,7 @@ export interface FileSystemParts {
   readonly recalls: RecallRequests;
   readonly service: Pick<CasService, "createVault" | "describeVault" | "deleteVault">;
   readonly disk: LocalDisk;
+  readonly processes: ProcessTable;
   readonly budget: StagedBytes;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -66,6 +69,7 @@ const setgid = 0o2000;
 
 export class FileSystem {
   readonly coldOpens: ColdOpens;
+  readonly refusals: RecallRefusals;
   readonly contents: FileContents;
   readonly extendedAttributes: ExtendedAttributes;
   readonly schedule: UploadSchedule;
@@ -87,7 +91,8 @@ export class FileSystem {
     this.#catalog = catalog;
     this.#clock = clock;
     this.#staging = parts.staging;
-    this.coldOpens = new ColdOpens(parts);
+    this.refusals = new RecallRefusals(parts);
+    this.coldOpens = new ColdOpens({ ...parts, governor: new RecallGovernor({ ...parts, refusals: this.refusals }) });
     this.schedule = new UploadSchedule(parts);
     this.#uploads = parts.uploads;
     this.#budget = parts.budget;

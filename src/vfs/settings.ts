@@ -2,6 +2,7 @@
 
 import type { Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
+import type { ProcessRules } from "./recall-governor.js";
 
 /** What opening a cold file does: wait, start a recall and fail, or just fail. */
 export type ColdOpenPolicy = "block" | "eagain" | "deny";
@@ -16,6 +17,8 @@ export interface FileSystemSettings {
   /** Whether an O_NONBLOCK open starts a recall too. */
   readonly nonblockRecall: boolean;
   readonly tier: RetrievalTier;
+  /** Whose opens recall nothing. */
+  readonly recallDeny: ProcessRules;
   /** How many files after a cold one that is opened are recalled with it. */
   readonly recallAhead: number;
   readonly commit: CommitPolicy;

@@ -14,6 +14,12 @@ const quiet: StatusReport = {
   uploads: [],
   recalls: [],
   waiting: [],
+  recallBudget: {
+    bytes: { used: 0, limit: 10 * 2 ** 30, periodMs: 86_400_000, freesAt: null },
+    cost: null,
+    currency: "CNY",
+    refused: { overBudget: 0, denied: 0, recent: [] },
+  },
   cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
   vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z", readOnly: null }],
   deletes: { pending: 0, lastError: null },
@@ -39,6 +45,8 @@ const recall: RecallReport = {
   jobId: "job",
   tier: "standard",
   state: "retrieving",
+  origin: "open",
+  heldBy: null,
   sizeBytes: 2 ** 20,
   landedBytes: 0,
   startedAt: "2026-01-01T11:00:00Z",
@@ -52,6 +60,7 @@ test("a quiet mount is told in a few lines", () => {
     "  state     /var/lib/casfs",
     "  staged    nothing waiting to be archived",
     "  cache     2 files, 1MiB of 10GiB, 1 pinned",
+    "  budget    0B of 10GiB per day recalled by opens",
     "  vaults    photos, inventory of 3h ago",
   ]);
 });
@@ -100,16 +109,47 @@ test("an upload shows how far it is", () => {
 
 test("a recall shows when it is expected, and who waits for it since when", () => {
   const since = "2026-01-01T11:58:00Z";
-  const waiting = { pid: 7, command: "cat old.raw", path: "photos/old.raw", since, for: "recall" as const };
+  const waiting = { pid: 7, command: "cat old.raw", path: "photos/old.raw", since, for: "recall" as const, recall };
   const lines = statusLines({ ...quiet, recalls: [recall], waiting: [waiting] }, now);
   expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving, ready in about 3h30m");
-  expect(lines).toContain("  waiting   process 7 (cat old.raw) waits for photos/old.raw since 2m");
+  expect(lines).toContain(
+    "  waiting   process 7 (cat old.raw) waits for photos/old.raw since 2m: standard, retrieving, job job…, ready in about 3h30m",
+  );
+});
+
+test("what opens have recalled of what they may, and what was refused, is told", () => {
+  const refusal = {
+    at: "2026-01-01T11:59:00Z",
+    pid: 9,
+    command: "updatedb",
+    path: "photos/a",
+    sizeBytes: 2 ** 20,
+    reason: "denied" as const,
+    message: "updatedb may recall nothing",
+    count: 4000,
+  };
+  const bytes = { used: 2 ** 30, limit: 10 * 2 ** 30, periodMs: 86_400_000, freesAt: "2026-01-01T14:00:00Z" };
+  const cost = { used: 0.06, limit: 5, periodMs: 12 * 3_600_000, freesAt: null };
+  const refused = { overBudget: 0, denied: 4000, recent: [refusal] };
+  const lines = statusLines({ ...quiet, recallBudget: { bytes, cost, currency: "CNY", refused } }, now);
+  const at = lines.indexOf("  budget    1GiB of 10GiB per day recalled by opens, some of it free again in 2h");
+  expect(lines.slice(at + 1, at + 3)).toEqual([
+    "            0.06 CNY of 5.00 CNY per 12h recalled by opens",
+    "            refused to process 9 (updatedb), --recall-deny: photos/a, 1MiB, 1m ago, 4000 times in all",
+  ]);
+});
+
+test("a recall that is queued says for what", () => {
+  const queued = { ...recall, state: "queued", heldBy: "line" as const, expectedAt: null };
+  expect(statusLines({ ...quiet, recalls: [queued] }, now)).toContain(
+    "  recalls   photos/old.raw  1MiB, standard, queued until others are fetched",
+  );
 });
 
 test("what staging takes of its limit is shown, and who waits for room", () => {
   const staged = { files: 2, bytes: 2 ** 34, usedBytes: 2 ** 33, limitBytes: 2 ** 33, room: "waiting" as const };
   const since = "2026-01-01T11:59:50Z";
-  const waiting = { pid: 8, command: "dd of=a", path: "photos/a", since, for: "room" as const };
+  const waiting = { pid: 8, command: "dd of=a", path: "photos/a", since, for: "room" as const, recall: null };
   const lines = statusLines({ ...quiet, staged, waiting: [waiting] }, now);
   expect(lines).toContain("  staged    2 files, 16GiB waiting to be archived, 8GiB of 8GiB");
   expect(lines).toContain("  waiting   process 8 (dd of=a) waits for room to write photos/a since 10s");

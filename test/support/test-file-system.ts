@@ -39,6 +39,7 @@ import { FileSystem } from "../../src/vfs/filesystem.js";
 import type { OpenIntent } from "../../src/vfs/handle-table.js";
 import type { Place } from "../../src/vfs/namespace.js";
 import type { LocalDisk, StagingArea } from "../../src/vfs/ports.js";
+import type { ProcessTable } from "../../src/vfs/recall-governor.js";
 import type { FileSystemSettings } from "../../src/vfs/settings.js";
 import { FakeClock } from "./fake-clock.js";
 import { MemoryCasService } from "./memory-cas-service.js";
@@ -56,6 +57,7 @@ const defaults: FileSystemSettings = {
   maxWaitMs: null,
   nonblockRecall: false,
   recallAhead: 0,
+  recallDeny: { hasNames: false, match: () => undefined },
   tier: "standard",
   commit: "staged",
   settleMs: seconds(2),
@@ -85,6 +87,8 @@ export interface TestVaultOptions {
   readonly recallLimits?: RecallLimits;
   /** Another one whose service and clock it shares: a second state directory of the same archive. */
   readonly beside?: TestVault;
+  /** Without it processes have no names. */
+  readonly processes?: ProcessTable;
   /** Called after every step of the file system that reaches the disk. */
   readonly onStep?: (step: string) => void;
 }
@@ -464,6 +468,7 @@ export class TestVault implements AsyncDisposable {
       clock,
       observer,
       disk: this.#options.disk ?? roomyDisk,
+      processes: this.#options.processes ?? { names: async () => [] },
       budget,
       settings,
       inventoryState: () => "visible",

@@ -1,0 +1,127 @@
+/** No surprise on the bill, through a real mount: limits, denied programs, and what `casfs status` says of them. */
+
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
+import { run, shell, whyNoMount } from "../support/fuse-environment.js";
+
+const reason = whyNoMount();
+const key = { CASFS_APP_ID: "-", CASFS_SECRET_ID: "recall-budget", CASFS_SECRET_KEY: "recall-budget-key" };
+const quota = "Disk quota exceeded";
+
+describe.skipIf(reason !== undefined)(`recall budget${reason ? ` (skipped: ${reason})` : ""}`, () => {
+  let mount: TestMount;
+  let server: RunningCasfs;
+  let endpoint: string;
+
+  beforeAll(async () => {
+    mount = await TestMount.make();
+    server = await startCasfs(
+      ["serve", "--listen", "127.0.0.1:0", "--data", mount.data, "--retrieval", "standard=300ms"],
+      key,
+    );
+    endpoint = server.line.replace("listening on ", "");
+  }, 60_000);
+
+  beforeEach(() => mount.forgetState());
+
+  afterEach(() => mount.unmount());
+
+  afterAll(async () => {
+    await mount?.[Symbol.asyncDispose]();
+    await server?.stop();
+  });
+
+  const mountWith = (...options: readonly string[]) =>
+    mount.mount(["--endpoint", endpoint, "--settle", "0s", ...options], key);
+
+  async function coldFiles(vault: string, count: number): Promise<void> {
+    const made = await shell(
+      'mkdir "$1" && for i in $(seq 1 $2); do head -c 5000 /dev/urandom > "$1/cold$i"; done',
+      mount.path(vault),
+      String(count),
+    );
+    expect(made).toMatchObject({ status: 0, stderr: "" });
+    expect(await casfs("wait", mount.path(vault))).toMatchObject({ status: 0 });
+    expect(await casfs("evict", mount.path(vault))).toMatchObject({ status: 0 });
+  }
+
+  test("beyond --recall-limit an open fails with EDQUOT, a restart keeps the use, and a confirmed restore passes", async () => {
+    await mountWith("--recall-limit", "8000/day", "--recall-cost-limit", "1/month");
+    await coldFiles("limited", 2);
+    expect((await shell('cat "$1" | wc -c', mount.path("limited/cold1"))).stdout).toBe("5000\n");
+    const refused = await run("cat", [mount.path("limited/cold2")]);
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining(quota) });
+    expect(mount.running.stderr()).toMatch(
+      /refused the recall of limited\/cold2 to process \d+ \(cat\): .*--recall-limit/,
+    );
+    await mount.unmount();
+
+    await mountWith("--recall-limit", "8000/day", "--recall-cost-limit", "1/month");
+    expect((await run("cat", [mount.path("limited/cold2")])).stderr).toContain(quota);
+    const { recalls, recallBudget } = await mount.status();
+    expect(recalls).toEqual([]);
+    expect(recallBudget.bytes).toMatchObject({ used: 5000, limit: 8000, periodMs: 86_400_000 });
+    expect(Date.parse(recallBudget.bytes!.freesAt!)).toBeGreaterThan(Date.now() + 86_000_000);
+    expect(recallBudget.cost!.used).toBeGreaterThan(0);
+    expect(recallBudget.refused).toMatchObject({ overBudget: 1, denied: 0 });
+    expect(recallBudget.refused.recent[0]).toMatchObject({ command: "cat", path: "limited/cold2", sizeBytes: 5000 });
+
+    const restored = await casfs("restore", "--wait", "--yes", mount.path("limited/cold2"));
+    expect(restored).toMatchObject({ status: 0, stdout: expect.stringContaining("1 file restored") });
+    expect((await shell('cat "$1" | wc -c', mount.path("limited/cold2"))).stdout).toBe("5000\n");
+    expect((await mount.status()).recallBudget.bytes).toMatchObject({ used: 5000 });
+  });
+
+  test("a program that is named as an indexer gets EDQUOT and starts no job; the same program by another name reads", async () => {
+    await mountWith();
+    await coldFiles("indexed", 2);
+    const indexer = join(mount.directory, "updatedb.plocate");
+    await copyFile("/bin/cat", indexer);
+    for (const file of ["indexed/cold1", "indexed/cold2"]) {
+      const refused = await run(indexer, [mount.path(file)]);
+      expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining(quota) });
+    }
+    const { recalls, recallBudget } = await mount.status();
+    expect(recalls).toEqual([]);
+    expect(recallBudget.bytes).toMatchObject({ used: 0 });
+    expect(recallBudget.refused).toMatchObject({ denied: 2, overBudget: 0 });
+    expect(recallBudget.refused.recent).toHaveLength(1);
+    expect(recallBudget.refused.recent[0]).toMatchObject({ reason: "denied", count: 2 });
+    // Once, though it was refused twice.
+    expect(mount.running.stderr().match(/refused the recall of/g)).toHaveLength(1);
+    expect(mount.running.stderr()).toMatch(/indexed\/cold1 to process \d+ \(updatedb.plocat\): .*the rule updatedb\*/);
+    const status = await casfs("status", mount.mountpoint);
+    expect(status.stdout).toMatch(/refused to process \d+ \(updatedb.plocat\), --recall-deny: indexed\/cold2/);
+    expect((await shell('cat "$1" | wc -c', mount.path("indexed/cold1"))).stdout).toBe("5000\n");
+  });
+
+  test("`casfs status` shows who waits for which job", async () => {
+    await mountWith("--tier", "bulk"); // takes five seconds
+    await coldFiles("waited", 1);
+    const reading = shell('cat "$1" | wc -c', mount.path("waited/cold1"));
+    const waiting = await until(async () => {
+      const status = await mount.status();
+      return status.waiting.find(({ recall }) => recall?.jobId != null);
+    });
+    expect(waiting).toMatchObject({ path: "waited/cold1", for: "recall", command: expect.stringContaining("cat ") });
+    expect(waiting.recall).toMatchObject({ tier: "bulk", state: "retrieving" });
+    expect(Date.parse(waiting.recall!.expectedAt!)).toBeGreaterThan(Date.now());
+    const status = await casfs("status", mount.mountpoint);
+    expect(status.stdout).toMatch(
+      /waiting {3}process \d+ \(cat .*\) waits for waited\/cold1 since .*: bulk, retrieving, job .{12}…, ready in about 1[12]h/,
+    );
+    expect(await reading).toMatchObject({ stdout: "5000\n" });
+  });
+});
+
+async function until<T>(look: () => Promise<T | undefined>): Promise<T> {
+  const deadline = Date.now() + 15_000;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined) return seen;
+    if (Date.now() > deadline) throw new Error("Waited in vain");
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
