@@ -28,6 +28,8 @@ export interface ControlApi {
     request: { readonly vault: string; readonly wait: boolean },
     signal: AbortSignal,
   ): Promise<{ readonly merged: boolean }>;
+  /** Catalog, staging, cache and inventory against each other; with `verify` every cached copy is read. */
+  fsck(request: { readonly verify: boolean }, signal: AbortSignal): Promise<FsckReport>;
 }
 
 export interface TakeOverResult {
@@ -80,6 +82,47 @@ export interface EvictResult {
   readonly bytes: number;
   /** Not archived yet, open, or pinned. */
   readonly kept: readonly PathFailure[];
+}
+
+/** Stable: `casfs fsck --json` prints it. */
+export interface FsckReport {
+  readonly files: number;
+  readonly archives: number;
+  readonly stagedFiles: number;
+  readonly cachedFiles: number;
+  /** Whether SQLite has looked through its whole file: only where nothing is mounted. */
+  readonly databaseChecked: boolean;
+  readonly verifiedFiles: number;
+  readonly verifiedBytes: number;
+  /** How many of the problems are errors. */
+  readonly errors: number;
+  readonly problems: readonly FsckProblem[];
+}
+
+export interface FsckProblem {
+  readonly kind:
+    | "catalog-damaged"
+    | "name-without-file"
+    | "file-without-name"
+    | "wrong-link-count"
+    | "content-missing"
+    | "archive-unknown"
+    | "archive-missing"
+    | "archive-unreadable"
+    | "version-hidden"
+    | "staged-missing"
+    | "staged-short"
+    | "staged-interrupted"
+    | "staged-suspect"
+    | "staged-stranger"
+    | "cached-missing"
+    | "cached-damaged"
+    | "cached-stranger";
+  /** "notice": a person may want to know; nothing is wrong. */
+  readonly severity: "error" | "notice";
+  /** From the root of all vaults; of a file of nobody's, its place on the disk. */
+  readonly path: string;
+  readonly detail: string;
 }
 
 export interface PathFailure {

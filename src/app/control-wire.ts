@@ -29,6 +29,7 @@ export const requestSchemas = {
   planRestore: z.object(restoreRequest),
   restore: z.object({ ...restoreRequest, wait: z.boolean() }),
   takeOverVault: z.object({ vault: z.string() }),
+  fsck: z.object({ verify: z.boolean() }),
   refreshInventory: z.object({ vault: z.string(), wait: z.boolean() }),
 } as const satisfies Record<ControlMethod, z.ZodType>;
 

@@ -16,6 +16,11 @@ export class KernelMemory {
     if (ino !== undefined) this.#session?.invalidateInode(ino, { data: false });
   }
 
+  /** What the kernel has of the file's bytes may be wrong. */
+  bytesChanged(ino: InodeNumber | undefined): void {
+    if (ino !== undefined) this.#session?.invalidateInode(ino, { data: true });
+  }
+
   /** `name` in `parent` came without the kernel's doing. */
   nameAppeared(parent: InodeNumber, name: string): void {
     this.#session?.invalidateEntry(parent, name);

@@ -177,12 +177,18 @@ function mountFileSystem({ config, options, fileSystem }: MountParts, root: Inod
 }
 
 function controlOf(parts: MountParts, root: InodeNumber): MountControl {
-  const { config, options, stack, storage, fileSystem } = parts;
+  const { config, options, stack, storage, fileSystem, kernel } = parts;
   return new MountControl({
     ...storage,
     ...parts.pipelines,
     fileSystem,
     paths: new MountPaths(storage.catalog, root),
+    dropDamaged: async (archive) => {
+      const pinned = storage.cache.isPinned(archive);
+      await storage.cache.drop(archive);
+      if (pinned) await storage.cache.setPinned(archive, true);
+      kernel.bytesChanged(storage.catalog.contents.inodeOfArchive(archive));
+    },
     clock: systemClock,
     observer: options.observer,
     tier: config.tier,

@@ -1,6 +1,8 @@
 /** What the command line asks of a running mount: see `control-api.ts`. */
 
 import type { ContentCache } from "../cache/content-cache.js";
+import type { HashPool } from "../cache/hash-pool.js";
+import type { CacheLayout } from "../cache/layout.js";
 import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
@@ -20,6 +22,7 @@ import type { FileSystem } from "../vfs/filesystem.js";
 import type {
   ControlApi,
   EvictResult,
+  FsckReport,
   MountPath,
   PathFailure,
   RestorePlan,
@@ -31,6 +34,7 @@ import type {
   VaultReport,
   WaitResult,
 } from "./control-api.js";
+import { runFsck } from "./fsck.js";
 import type { MountPaths, NamedFile } from "./mount-paths.js";
 import { RecallStatusReports } from "./recall-status.js";
 
@@ -44,6 +48,11 @@ export interface MountControlParts {
   readonly inventories: InventorySync;
   readonly fileSystem: FileSystem;
   readonly paths: MountPaths;
+  readonly layout: CacheLayout;
+  readonly hashPool: HashPool;
+  readonly bootId: string;
+  /** Drops a cached copy whose bytes are wrong, here and in the kernel's memory. */
+  readonly dropDamaged: (archive: ArchiveKey) => Promise<void>;
   readonly clock: Clock;
   readonly observer: Observer;
   readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
@@ -219,6 +228,11 @@ export class MountControl implements ControlApi {
   #knownVault(name: string): VaultName {
     if (isVaultName(name) && this.#parts.catalog.vault(name) !== undefined) return name;
     throw new FileSystemError("not-found", `There is no vault ${name} in this mount`);
+  }
+
+  fsck(request: { readonly verify: boolean }, signal: AbortSignal): Promise<FsckReport> {
+    const { catalog, layout, hashPool, bootId, clock, dropDamaged: drop } = this.#parts;
+    return runFsck({ check: catalog.check(), layout, hashPool, bootId, clock, drop, mounted: true }, request, signal);
   }
 
   async #restoreOne(

@@ -24,6 +24,7 @@ export interface MountStorage {
   readonly staging: StagingDirectory;
   readonly disk: DiskReserve;
   readonly budget: StagingBudget;
+  readonly hashPool: HashPool;
   /** Tells whether the machine has been restarted since a byte was written. */
   readonly bootId: string;
 }
@@ -63,7 +64,7 @@ export async function openStorage(
   disk.setEvictor((amount) => cache.freeDisk(amount));
   stopping.defer(() => cache.close());
   const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache, budget });
-  return { catalog, layout, cache, staging, disk, budget, bootId };
+  return { catalog, layout, cache, staging, disk, budget, hashPool, bootId };
 }
 
 function openCatalog(config: MountConfig, binding: ServiceStack["binding"], bootId: string): Promise<Catalog> {

@@ -130,12 +130,16 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       resident.openCount -= 1;
     };
     try {
-      return await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release });
+      const file = await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release });
+      if (file.sizeBytes === resident.sizeBytes) return file;
+      await file.close();
     } catch (error) {
       release();
       await this.#forgetVanished(archive, resident);
       throw error;
     }
+    await this.#forgetVanished(archive, resident);
+    throw new FileSystemError("not-found", `Cannot open archive ${archive}: its cached copy was cut`);
   }
 
   async use<T>(archive: ArchiveKey, work: (path: string) => Promise<T>): Promise<T> {

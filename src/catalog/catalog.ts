@@ -25,6 +25,7 @@ import type {
   VaultVisibility,
 } from "../vfs/catalog-port.js";
 import { CachedTable } from "./cached-table.js";
+import { CatalogCheck } from "./catalog-check.js";
 import { ContentTable, type StoredContent } from "./content-table.js";
 import { Database } from "./database.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
@@ -203,6 +204,11 @@ export class Catalog implements CatalogPort {
   /** The one listener; set before anything changes. */
   setListener(listener: CatalogListener): void {
     this.#listener = listener;
+  }
+
+  /** For `casfs fsck`. */
+  check(): CatalogCheck {
+    return new CatalogCheck(this.#database);
   }
 
   close(): Promise<void> {

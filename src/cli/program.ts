@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommands>>> = {
   wait: async () => (await import("./commands/wait.js")).addWaitCommand,
   evict: async () => (await import("./commands/evict.js")).addEvictCommand,
   pin: async () => (await import("./commands/pin.js")).addPinCommands,
+  fsck: async () => (await import("./commands/fsck.js")).addFsckCommand,
   inventory: async () => (await import("./commands/inventory.js")).addInventoryCommand,
   vault: async () => (await import("./commands/vault.js")).addVaultCommands,
   archive: async () => (await import("./commands/archive.js")).addArchiveCommands,
