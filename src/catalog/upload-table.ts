@@ -18,6 +18,7 @@ import type {
 import { nextUploadState, type UploadEvent } from "../upload/upload-state.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
 import type { Database } from "./database.js";
+import { TwinTable } from "./twin-table.js";
 import type { VaultTable } from "./vault-table.js";
 
 interface UploadRow {
@@ -81,6 +82,7 @@ export class UploadTable implements UploadJournal {
   readonly #removeUnanswered: BetterSqlite3.Statement<[number]>;
   readonly #didAbort: BetterSqlite3.Statement<[string]>;
   readonly #removeVault: BetterSqlite3.Statement<[number]>;
+  readonly #twins: TwinTable;
   readonly #replaced: BetterSqlite3.Statement<
     [number, number, number],
     { readonly key: number; readonly tree_hash: string }
@@ -140,6 +142,7 @@ export class UploadTable implements UploadJournal {
       WHERE (c.ino = ? OR c.ino IN (SELECT ino FROM trash WHERE waits_for = ?)) AND a.size_bytes = ?
         AND a.missing_runs = 0 AND a.unreadable IS NULL AND NOT EXISTS
           (SELECT 1 FROM tombstone t WHERE t.vault_id = a.vault_id AND t.archive_id = a.archive_id)`);
+    this.#twins = new TwinTable(sql, options.writerId);
     this.#removeVault = sql.prepare("DELETE FROM abandoned_upload WHERE vault_id = ?");
   }
 
@@ -185,8 +188,12 @@ export class UploadTable implements UploadJournal {
   replacedArchives(content: ContentId): ReplacedArchive[] {
     const stored = this.#contents.find(content);
     if (stored === undefined) return [];
+    const row = this.#find.get(content);
+    // What was sent already, without an answer, and an inventory has brought meanwhile.
+    const found = this.#twins.ofContent(content, stored.sizeBytes).map(({ key, treeHash }) => ({ key, treeHash }));
+    if (row !== undefined && row.step !== "sealed") return found;
     const rows = this.#replaced.all(stored.ino, content, stored.sizeBytes);
-    return rows.map((row) => ({ key: row.key as ArchiveKey, treeHash: row.tree_hash as TreeHashHex }));
+    return [...found, ...rows.map((one) => ({ key: one.key as ArchiveKey, treeHash: one.tree_hash as TreeHashHex }))];
   }
 
   didMatch(content: ContentId, { key, treeHash }: ReplacedArchive): Promise<ArchivedContent | undefined> {
@@ -196,6 +203,7 @@ export class UploadTable implements UploadJournal {
       const archive = this.#contents.archive(key);
       if (!stillThere || !isClaimed || archive === undefined) return undefined;
       const { vault, id: archiveId, sizeBytes } = archive;
+      this.#rememberUnanswered(content);
       this.#confirm(content, key, sizeBytes);
       return { vault, archiveId, sizeBytes, treeHash, description: this.#contents.descriptionOf(key) };
     });
@@ -278,7 +286,11 @@ export class UploadTable implements UploadJournal {
   }
 
   didLoseUpload(content: ContentId): Promise<void> {
-    return this.#database.mutate(() => this.#forget(content));
+    return this.#database.mutate(() => {
+      // The service may have made an archive of it and forgotten, after an hour, by which Complete.
+      this.#rememberUnanswered(content);
+      this.#forget(content);
+    });
   }
 
   didFail(content: ContentId, failure: { readonly message: string; readonly retryAt: Instant }): Promise<void> {
@@ -340,9 +352,21 @@ export class UploadTable implements UploadJournal {
     this.#forget(content);
     this.#contents.setArchived(content, key);
     this.#events.archived(content, key, sizeBytes);
+    this.#dropTwins(key);
     // What a recovered content replaces may be better than it; the next version that is confirmed takes both away.
     const isRecovered = this.#contents.find(content)?.recovered === true;
     if (file?.content_id === content && !isRecovered) this.#removePredecessors(file.ino as InodeNumber, content);
+  }
+
+  // An inventory was faster than the answer to what was sent again: it has shown the first of the two.
+  #dropTwins(key: ArchiveKey): void {
+    const kept = this.#contents.archive(key);
+    if (kept === undefined) return;
+    for (const { key: twin, archiveId, fileId, version, description } of this.#twins.ofArchive(key)) {
+      if (!this.isUnanswered(kept.vault, fileId, version)) continue;
+      this.#contents.removeArchive(twin);
+      this.#events.unwanted({ ...kept, archiveId, description });
+    }
   }
 
   #forget(content: ContentId): void {
@@ -369,7 +393,8 @@ export class UploadTable implements UploadJournal {
   #rememberUnanswered(content: ContentId): void {
     const file = this.#file.get(content);
     const version = this.#contents.find(content)?.version;
-    if (this.#find.get(content)?.step !== "sending" || file === undefined || version === undefined) return;
+    const step = this.#find.get(content)?.step;
+    if ((step !== "sending" && step !== "completing") || file === undefined || version === undefined) return;
     this.#insertUnanswered.run(file.vault_id, file.file_id, version);
   }
 

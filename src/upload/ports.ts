@@ -85,7 +85,10 @@ export interface UploadJournal {
   describe(content: ContentId): string;
   /** The bytes have been fdatasynced: they survive power loss. */
   didSync(content: ContentId): Promise<void>;
-  /** Archives of the same size that the content replaces: its bytes may be theirs. */
+  /**
+   * Archives of the same size whose bytes may be the content's: those that it replaces, unless it may have been sent
+   * already, and those that were made of it when the answer was lost.
+   */
   replacedArchives(content: ContentId): readonly ReplacedArchive[];
   /**
    * The content has the bytes of an archive that it replaces: it is archived without being sent.

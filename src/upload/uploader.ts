@@ -138,7 +138,8 @@ class Attempt {
   /** An archive that the content replaces and that has the same bytes already: sending them would only be billed. */
   async findIdentical(): Promise<ArchivedContent | undefined> {
     const { content, progress } = this.#pending;
-    if (progress.step !== "sealed") return undefined;
+    // With an upload id there is something to go on with; without one, an inventory may have shown what was sent before.
+    if (progress.step === "parts" || progress.step === "completing") return undefined;
     const replaced = this.#parts.journal.replacedArchives(content);
     if (replaced.length === 0) return undefined;
     const treeHash = await this.#hashWhole();

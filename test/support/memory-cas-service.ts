@@ -134,6 +134,16 @@ export class MemoryCasService implements CasService {
     this.#faults.push({ fault, skip: fault.skip ?? 0, left: fault.times ?? 1 });
   }
 
+  /** No scripted failure is left. */
+  forgiveFaults(): void {
+    this.#faults.length = 0;
+  }
+
+  /** Forgets every part of every unfinished upload. */
+  loseParts(vault: VaultName): void {
+    for (const { parts } of this.#vault(vault).uploads.values()) parts.clear();
+  }
+
   /** @throws Error when a scripted fault was not met: the test did not test what it says. */
   expectAllFaultsHit(): void {
     const missed = this.#faults.filter(({ left }) => left > 0).map(({ fault }) => fault.operation);
