@@ -21,8 +21,9 @@ export class KernelMemory {
     if (ino !== undefined) this.#session?.invalidateInode(ino, { data: true });
   }
 
-  /** `name` in `parent` came without the kernel's doing. */
+  /** `name` in `parent` came or went without the kernel's doing. It may have cached the listing, too. */
   nameAppeared(parent: InodeNumber, name: string): void {
     this.#session?.invalidateEntry(parent, name);
+    this.#session?.invalidateInode(parent, { data: true });
   }
 }

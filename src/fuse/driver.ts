@@ -47,6 +47,8 @@ export interface OpenReply {
   readonly directIo?: boolean;
   /** The page cache of an earlier open still holds the right bytes. */
   readonly keepCache?: boolean;
+  /** Of a directory: the kernel may answer later listings itself until something in it changes. */
+  readonly cacheListing?: boolean;
 }
 
 /** Fields that a SETATTR changes; absent fields stay. `"now"` is the time of the request. */

@@ -224,8 +224,9 @@ export class FileSystemOperations implements FuseOperations {
 
   async openDirectory(_caller: FuseCaller, ino: InodeNumber): Promise<OpenReply> {
     this.#fs.requireListable(this.#in(ino));
-    // A listing goes on by the cookies of its entries; there is nothing to remember.
-    return { handle: 0 as HandleNumber };
+    // A listing goes on by the cookies of its entries; there is nothing to remember. The kernel hears of every name that
+    // comes or goes by itself.
+    return { handle: 0 as HandleNumber, cacheListing: true };
   }
 
   async readDirectory(

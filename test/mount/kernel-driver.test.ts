@@ -340,6 +340,25 @@ show(libc.removexattr(f, b"user.new")); show(libc.removexattr(f, b"user.new"))`;
       await eventuallyAsync(async () => (await show()) === `new words${path("late")}\n`);
     });
 
+    test("a listing is asked for once; what the kernel changes shows, what changes underneath after an invalidation", async () => {
+      operations.cachesListings = true;
+      const directory = operations.add("/d", null);
+      operations.add("/d/a", "");
+      const list = async () => (await shell(`ls "$1"`, path("d"))).stdout.replaceAll("\n", " ");
+      expect(await list()).toBe("a ");
+      const asked = operations.listings;
+      expect(await list()).toBe("a ");
+      expect(operations.listings).toBe(asked);
+      await shell(`touch "$1/b"`, path("d"));
+      expect(await list()).toBe("a b ");
+      // The directory's new time arrives with the first listing, so the second one is kept.
+      expect(await list()).toBe("a b ");
+      operations.add("/d/c", "");
+      expect(await list()).toBe("a b ");
+      session.invalidateInode(directory.attributes.ino, { data: true });
+      await eventuallyAsync(async () => (await list()) === "a b c ");
+    });
+
     test("changed attributes are seen after an invalidation of attributes only, which keeps the pages", async () => {
       operations.openReply = { keepCache: true };
       const node = operations.add("/f", "old words");

@@ -53,6 +53,9 @@ export class MemoryFuseOperations implements FuseOperations {
   readonly openDirectories = new Map<HandleNumber, readonly [string, MemoryNode][]>();
   readonly forgotten: InodeNumber[] = [];
   readonly calls: string[] = [];
+  cachesListings = false;
+  /** Requests for entries of directories. */
+  listings = 0;
   /** Opens of these inodes wait until their caller gives up or `unpark`. */
   readonly parked = new Map<InodeNumber, Set<() => void>>();
   /** Thrown by each lookup of this name, and by `flush`. */
@@ -313,7 +316,7 @@ export class MemoryFuseOperations implements FuseOperations {
   async openDirectory(_caller: FuseCaller, ino: InodeNumber): Promise<OpenReply> {
     const handle = this.#nextHandle++ as HandleNumber;
     this.openDirectories.set(handle, [...this.#get(ino).children]);
-    return { handle };
+    return { handle, cacheListing: this.cachesListings };
   }
 
   async readDirectory(
@@ -324,6 +327,7 @@ export class MemoryFuseOperations implements FuseOperations {
     _plus: boolean,
     sink: DirectorySink,
   ): Promise<void> {
+    this.listings += 1;
     const node = this.#get(ino);
     const parent = node.parent ?? node;
     const entries = this.openDirectories.get(handle)!;

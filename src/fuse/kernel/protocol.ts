@@ -101,7 +101,7 @@ export const setattrFlag = {
   killSuidgid: 1 << 11,
 } as const;
 
-export const openReplyFlag = { directIo: 1 << 0, keepCache: 1 << 1 } as const;
+export const openReplyFlag = { directIo: 1 << 0, keepCache: 1 << 1, cacheDir: 1 << 3 } as const;
 /** `open_flags` of an OPEN or CREATE request. */
 export const openRequestFlag = { killSuidgid: 1 << 0 } as const;
 export const writeFlag = { killSuidgid: 1 << 2 } as const;

@@ -149,8 +149,9 @@ export class Replies {
   }
 
   openedDirectory(request: KernelRequest, open: OpenReply): void {
-    // The flags of files mean other things on directories: the kernel would cache entries.
-    putOpen(this.#scratch.view, header, { handle: open.handle });
+    // The flags of files mean other things on directories.
+    const { handle, cacheListing = false } = open;
+    putOpen(this.#scratch.view, header, { handle, cacheListing });
     this.#handles.openedDirectory(request.node, open.handle);
     if (this.#send(request, wireBytes.open)) return;
     this.#handles.releasedDirectory(open.handle);

@@ -107,7 +107,9 @@ export function putOpen(view: DataView, at: number, open: OpenReply): void {
   const direct = open.directIo === true ? openReplyFlag.directIo : 0;
   const keep = open.keepCache === true ? openReplyFlag.keepCache : 0;
   putInt64(view, at, open.handle);
-  view.setUint32(at + 8, direct | keep, true);
+  // Without "keep" the next opening of the directory would drop what was cached.
+  const listing = open.cacheListing === true ? openReplyFlag.cacheDir | openReplyFlag.keepCache : 0;
+  view.setUint32(at + 8, direct | keep | listing, true);
   view.setUint32(at + 12, 0, true);
 }
 

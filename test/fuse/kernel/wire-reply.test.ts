@@ -59,6 +59,12 @@ describe("replies have the bytes of the kernel's C structures", () => {
     expect(encoded(104, (view, at) => putAttributesReply(view, at, reply))).toBe(replyFixture("attributes"));
   });
 
+  test("OPENDIR: FOPEN_CACHE_DIR needs FOPEN_KEEP_CACHE, or the next opening drops the listing", () => {
+    const flags = new DataView(new ArrayBuffer(16));
+    putOpen(flags, 0, { handle, cacheListing: true });
+    expect(flags.getUint32(8, true)).toBe(0b1010);
+  });
+
   test("OPEN, CREATE, WRITE, xattr size, statfs, LSEEK", () => {
     const open = { handle, directIo: true, keepCache: true };
     expect(encoded(16, (view, at) => putOpen(view, at, open))).toBe(replyFixture("open"));
