@@ -8,11 +8,14 @@ import { HashPool } from "../cache/hash-pool.js";
 import { CacheLayout } from "../cache/layout.js";
 import { allocatedBytes, StagingDirectory } from "../cache/staging-area.js";
 import { StagingBudget } from "../cache/staging-budget.js";
+import type { WrittenContentOptions } from "../cache/written-content.js";
+import { WrittenHashes } from "../cache/written-hashes.js";
 import { Catalog } from "../catalog/catalog.js";
 import type { MountConfig } from "../config/config.js";
 import { describeError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { AsyncStack } from "../lib/async-stack.js";
+import { usablePartSize } from "../upload/part-plan.js";
 import type { KernelMemory } from "./kernel-memory.js";
 import type { ServiceStack } from "./service-stack.js";
 import { systemClock } from "./system-clock.js";
@@ -63,8 +66,15 @@ export async function openStorage(
   );
   disk.setEvictor((amount) => cache.freeDisk(amount));
   stopping.defer(() => cache.close());
-  const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache, budget });
+  const hashes = stopping.use(new WrittenHashes(hashPool, hashedPieces(config)));
+  const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget });
   return { catalog, layout, cache, staging, disk, budget, hashPool, bootId };
+}
+
+/** What uploads will ask for; parts of very large files are larger, and are hashed when they are sent. */
+function hashedPieces({ partSize, multipartThreshold }: MountConfig): WrittenContentOptions {
+  const partBytes = usablePartSize(Number.POSITIVE_INFINITY, partSize);
+  return { partBytes, wholeBytesMax: multipartThreshold };
 }
 
 function openCatalog(config: MountConfig, binding: ServiceStack["binding"], bootId: string): Promise<Catalog> {

@@ -12,6 +12,7 @@ import { promisify } from "node:util";
 import { KIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { ContentFile } from "../vfs/ports.js";
+import type { Change } from "./written-content.js";
 
 const synchronousBytesMax = 64 * KIB;
 // The unit of st_blocks, whatever the file system's own block is.
@@ -20,25 +21,36 @@ const readOnPool = promisify(read);
 const writeOnPool = promisify(write);
 const syncOnPool = promisify(fdatasync);
 
+/** Hears of every change to the bytes of a file, before it begins and when it is over. */
+export interface FileChanges {
+  willWrite(start: number, end: number): Change;
+  didWrite(change: Change): void;
+  didFail(change: Change): void;
+  didCut(sizeBytes: number): void;
+}
+
 export interface ContentFileHooks {
   /** Called once, when the file was closed. */
   readonly onClose?: () => void;
   /** Called when the file was set to a size, which may be larger than before. */
   readonly onCut?: (sizeBytes: number) => void;
+  readonly changes?: FileChanges | undefined;
 }
 
 export class ContentFileHandle implements ContentFile {
   readonly #fd: number;
   readonly #onClose: () => void;
   readonly #onCut: (sizeBytes: number) => void;
+  readonly #changes: FileChanges | undefined;
   /** Reads, writes and syncs on the thread pool: the descriptor's number must not be reused before they are done. */
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  private constructor(fd: number, { onClose = () => {}, onCut = () => {} }: ContentFileHooks) {
+  private constructor(fd: number, { onClose = () => {}, onCut = () => {}, changes }: ContentFileHooks) {
     this.#fd = fd;
     this.#onClose = onClose;
     this.#onCut = onCut;
+    this.#changes = changes;
   }
 
   /**
@@ -67,15 +79,21 @@ export class ContentFileHandle implements ContentFile {
   }
 
   async write(offset: number, data: Uint8Array): Promise<void> {
-    if (data.length > synchronousBytesMax) return this.#track(this.#writeOnPool(offset, data));
-    for (let done = 0; done < data.length; ) {
-      done += writeSync(this.#fd, data, done, data.length - done, offset + done);
+    const change = this.#changes?.willWrite(offset, offset + data.length);
+    try {
+      if (data.length > synchronousBytesMax) await this.#track(this.#writeOnPool(offset, data));
+      else this.#writeAtOnce(offset, data);
+    } catch (error) {
+      if (change !== undefined) this.#changes?.didFail(change);
+      throw error;
     }
+    if (change !== undefined) this.#changes?.didWrite(change);
   }
 
   async truncate(sizeBytes: number): Promise<void> {
     await this.#settled();
     ftruncateSync(this.#fd, sizeBytes);
+    this.#changes?.didCut(sizeBytes);
     this.#onCut(sizeBytes);
   }
 
@@ -121,6 +139,12 @@ export class ContentFileHandle implements ContentFile {
       done += bytesRead;
     }
     return done;
+  }
+
+  #writeAtOnce(offset: number, data: Uint8Array): void {
+    for (let done = 0; done < data.length; ) {
+      done += writeSync(this.#fd, data, done, data.length - done, offset + done);
+    }
   }
 
   async #writeOnPool(offset: number, data: Uint8Array): Promise<void> {

@@ -5,7 +5,7 @@
  */
 
 import { Worker } from "node:worker_threads";
-import { type ByteRange, MIB, rangeLength } from "../domain/bytes.js";
+import { type ByteRange, KIB, rangeLength } from "../domain/bytes.js";
 import { CancelledError, type CasfsError, FileSystemError } from "../domain/errors.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
 import { invariant } from "../lib/invariant.js";
@@ -14,6 +14,7 @@ import type { Sha256Hex, TreeHashHex } from "../protocol/service.js";
 import { digestOf } from "../protocol/tree-hash.js";
 import { ContentFileHandle } from "./content-file.js";
 import type { HashReply, HashRequest } from "./hash-worker.js";
+import type { KnownLeaves } from "./leaf-store.js";
 
 /** `leaves` are the SHA-256 sums of the range's MiBs, 32 bytes each, concatenated. */
 export interface RangeHash {
@@ -27,8 +28,8 @@ interface Task {
   readonly answer: Deferred<RangeHash>;
 }
 
-// Below this the hop to a worker and back costs more than the hash itself (1 MiB takes about a millisecond).
-const inlineBytesMax = MIB;
+// Below this the hop to a worker and back costs more than the hash itself; the event loop waits for no longer hash.
+const inlineBytesMax = 128 * KIB;
 
 /** A fixed number of worker threads, started when there is first something to do. */
 export class HashPool implements AsyncDisposable {
@@ -44,18 +45,18 @@ export class HashPool implements AsyncDisposable {
   }
 
   /**
-   * Hashes `range` of the file at `path`.
+   * Hashes `range` of the file at `path`; leaves that are known, from the beginning of the range on, are not hashed again.
    *
    * @throws CasfsError "corrupt" when the file is shorter, "not-found" when it is not there; otherwise the system's
    * error, with its code.
    */
-  hash(path: string, range: ByteRange): Promise<RangeHash> {
-    return this.#hash(path, range, { withLinear: true });
+  hash(path: string, range: ByteRange, known?: KnownLeaves): Promise<RangeHash> {
+    return this.#hash(path, range, { withLinear: true, known });
   }
 
-  /** The tree hash alone, which takes half the time. @throws as `hash`. */
-  async treeHash(path: string, range: ByteRange): Promise<TreeHashHex> {
-    return (await this.#hash(path, range, { withLinear: false })).treeHash;
+  /** The tree hash alone, which takes half the time, or less where leaves are known. @throws as `hash`. */
+  async treeHash(path: string, range: ByteRange, known?: KnownLeaves): Promise<TreeHashHex> {
+    return (await this.#hash(path, range, { withLinear: false, known })).treeHash;
   }
 
   /** Ends the workers; what is still being hashed is rejected as cancelled. */
@@ -73,11 +74,15 @@ export class HashPool implements AsyncDisposable {
     await this.close();
   }
 
-  async #hash(path: string, range: ByteRange, { withLinear }: Pick<HashRequest, "withLinear">): Promise<RangeHash> {
+  async #hash(
+    path: string,
+    range: ByteRange,
+    { withLinear, known }: Pick<HashRequest, "withLinear" | "known">,
+  ): Promise<RangeHash> {
     invariant(range.end > range.start, "a hashed range has bytes");
     if (this.#closed) throw new CancelledError(`Hashing ${path}`);
     if (rangeLength(range) <= inlineBytesMax) return hashInline(path, range);
-    const task: Task = { request: { path, start: range.start, end: range.end, withLinear }, answer: deferred() };
+    const task: Task = { request: { path, start: range.start, end: range.end, withLinear, known }, answer: deferred() };
     this.#queue.push(task);
     this.#dispatch();
     return task.answer.promise;

@@ -14,9 +14,9 @@ import { SharedRun } from "../lib/shared-run.js";
 import type { StagedFile, StagedFiles } from "../upload/ports.js";
 import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
 import { ContentFileHandle, statBlockBytes } from "./content-file.js";
-import type { HashPool } from "./hash-pool.js";
 import { type CacheLayout, numberOfName } from "./layout.js";
 import type { StagingBudget } from "./staging-budget.js";
+import type { WrittenFile, WrittenHashes } from "./written-hashes.js";
 
 /** Lends the path of a cached copy, which is not evicted meanwhile. */
 export interface CachedCopies {
@@ -25,7 +25,7 @@ export interface CachedCopies {
 
 export interface StagingDirectoryParts {
   readonly layout: CacheLayout;
-  readonly hashPool: HashPool;
+  readonly hashes: WrittenHashes;
   readonly cachedCopies: CachedCopies;
   readonly budget: StagingBudget;
 }
@@ -42,16 +42,16 @@ export function allocatedBytes(path: string): number | undefined {
 /** The staging directory, for writers and for the upload. */
 export class StagingDirectory implements StagingArea, StagedFiles {
   readonly #layout: CacheLayout;
-  readonly #hashPool: HashPool;
+  readonly #hashes: WrittenHashes;
   readonly #cachedCopies: CachedCopies;
   readonly #budget: StagingBudget;
   readonly #removals = new Set<Promise<void>>();
   /** One fsync serves all who asked before it began. */
   readonly #directorySync: SharedRun;
 
-  private constructor({ layout, hashPool, cachedCopies, budget }: StagingDirectoryParts) {
+  private constructor({ layout, hashes, cachedCopies, budget }: StagingDirectoryParts) {
     this.#layout = layout;
-    this.#hashPool = hashPool;
+    this.#hashes = hashes;
     this.#cachedCopies = cachedCopies;
     this.#budget = budget;
     this.#directorySync = new SharedRun(() => syncDirectory(layout.stagingDirectory));
@@ -78,13 +78,14 @@ export class StagingDirectory implements StagingArea, StagedFiles {
 
   // A file that is already there is emptied: its number was minted by a transaction that a crash undid.
   async create(content: ContentId): Promise<ContentFileHandle> {
-    const file = await this.#open(content, "w+");
+    const file = await this.#open(content, "w+", this.#hashes.begin(content, this.#layout.staged(content)));
     this.#budget.cut(content, 0);
     return file;
   }
 
   async copyOf(source: LocalContent, content: ContentId, sizeBytes: number): Promise<ContentFile> {
     if (sizeBytes === 0) return this.create(content);
+    this.#hashes.forget(content);
     const target = this.#layout.staged(content);
     if (source.place === "staging") await copyPrefix(this.#layout.staged(source.content), target, sizeBytes);
     else await this.#cachedCopies.use(source.archive, (path) => copyPrefix(path, target, sizeBytes));
@@ -92,7 +93,7 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   }
 
   async open(content: ContentId): Promise<ContentFileHandle> {
-    return this.#open(content, "r+");
+    return this.#open(content, "r+", this.#hashes.find(content));
   }
 
   syncDirectory(): Promise<void> {
@@ -100,6 +101,7 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   }
 
   remove(content: ContentId): Promise<void> {
+    this.#hashes.forget(content);
     const removal = removeIfPresent(this.#layout.staged(content)).finally(() => this.#removals.delete(removal));
     this.#removals.add(removal);
     this.#budget.leave(content, removal);
@@ -110,15 +112,22 @@ export class StagingDirectory implements StagingArea, StagedFiles {
     await Promise.allSettled(this.#removals);
   }
 
-  #open(content: ContentId, flags: "r+" | "w+"): Promise<ContentFileHandle> {
+  async #open(content: ContentId, flags: "r+" | "w+", changes: WrittenFile | undefined): Promise<ContentFileHandle> {
     const onCut = (sizeBytes: number) => this.#budget.cut(content, sizeBytes);
-    return ContentFileHandle.open(this.#layout.staged(content), flags, { onCut });
+    const onClose = () => changes?.closed();
+    changes?.opened();
+    try {
+      return await ContentFileHandle.open(this.#layout.staged(content), flags, { onCut, onClose, changes });
+    } catch (error) {
+      onClose();
+      throw error;
+    }
   }
 
   async openStaged(content: ContentId): Promise<StagedFile> {
     const path = this.#layout.staged(content);
     const file = await ContentFileHandle.open(path, "r");
-    return new StagedContentFile(path, file, this.#hashPool, () => this.syncDirectory());
+    return new StagedContentFile({ content, path, file, hashes: this.#hashes, syncName: () => this.syncDirectory() });
   }
 
   /** The contents that have a staging file, in no order; for the comparison with the catalog at start. */
@@ -128,43 +137,51 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   }
 }
 
+interface StagedContentParts {
+  readonly content: ContentId;
+  readonly path: string;
+  readonly file: ContentFileHandle;
+  readonly hashes: WrittenHashes;
+  readonly syncName: () => Promise<void>;
+}
+
 class StagedContentFile implements StagedFile {
   readonly sizeBytes;
-  readonly #path: string;
-  readonly #file: ContentFileHandle;
-  readonly #hashPool: HashPool;
-  readonly #syncName: () => Promise<void>;
+  readonly #parts: StagedContentParts;
 
-  constructor(path: string, file: ContentFileHandle, hashPool: HashPool, syncName: () => Promise<void>) {
-    this.#path = path;
-    this.#file = file;
-    this.#hashPool = hashPool;
-    this.#syncName = syncName;
-    this.sizeBytes = byteCount(file.sizeBytes);
+  constructor(parts: StagedContentParts) {
+    this.#parts = parts;
+    this.sizeBytes = byteCount(parts.file.sizeBytes);
   }
 
   async sync(): Promise<void> {
-    await this.#file.sync();
-    await this.#syncName();
+    await this.#parts.file.sync();
+    await this.#parts.syncName();
   }
 
   // A new buffer each time: whoever sends a piece may hold it until the socket has taken it.
   async *read(range: ByteRange): AsyncGenerator<Uint8Array> {
     for (let offset = range.start as number; offset < range.end; ) {
       const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, range.end - offset));
-      const length = await this.#file.read(offset, piece);
-      if (length < piece.length) throw endsTooEarly(this.#path, range, offset + length);
+      const length = await this.#parts.file.read(offset, piece);
+      if (length < piece.length) throw endsTooEarly(this.#parts.path, range, offset + length);
       yield piece;
       offset += length;
     }
   }
 
   hash(range: ByteRange): ReturnType<StagedFile["hash"]> {
-    return this.#hashPool.hash(this.#path, range);
+    const { hashes, content, path } = this.#parts;
+    return hashes.hash(content, path, range);
+  }
+
+  treeHash(range: ByteRange): ReturnType<StagedFile["treeHash"]> {
+    const { hashes, content, path } = this.#parts;
+    return hashes.treeHash(content, path, range);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
+    await this.#parts.file.close();
   }
 }
 

@@ -9,6 +9,8 @@ import type { ByteRange } from "../domain/bytes.js";
 import { treeHashLeafBytes } from "./limits.js";
 import type { Sha256Hex, TreeHashHex } from "./service.js";
 
+const sha256Bytes = 32;
+
 export interface TreeDigest {
   readonly sizeBytes: number;
   readonly treeHash: TreeHashHex;
@@ -100,6 +102,15 @@ export function treeHashOfLeaves(leaves: readonly Uint8Array[]): TreeHashHex {
   let level: readonly Uint8Array[] = leaves;
   while (level.length > 1) level = nextLevel(level);
   return Buffer.from(level[0]!).toString("hex") as TreeHashHex;
+}
+
+/** As `treeHashOfLeaves`, of leaves that lie one behind the other in `bytes`. */
+export function treeHashOfLeafBytes(bytes: Uint8Array): TreeHashHex {
+  const leaves: Uint8Array[] = [];
+  for (let offset = 0; offset < bytes.length; offset += sha256Bytes) {
+    leaves.push(bytes.subarray(offset, offset + sha256Bytes));
+  }
+  return treeHashOfLeaves(leaves);
 }
 
 /**

@@ -131,6 +131,8 @@ export interface StagedFile extends AsyncDisposable {
   hash(
     range: ByteRange,
   ): Promise<{ readonly sha256: Sha256Hex; readonly treeHash: TreeHashHex; readonly leaves: Uint8Array }>;
+  /** The tree hash alone, which takes less time, or none where the bytes were hashed while they were written. */
+  treeHash(range: ByteRange): Promise<TreeHashHex>;
 }
 
 export interface StagedFiles {

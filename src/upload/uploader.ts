@@ -284,7 +284,7 @@ class Attempt {
     const hashes: TreeHashHex[] = [];
     for (const range of partRanges(this.#pending.sizeBytes, hashedPieceBytes)) {
       this.#call.signal.throwIfAborted();
-      hashes.push((await this.#file.hash(range)).treeHash);
+      hashes.push(await this.#file.treeHash(range));
     }
     return combineTreeHashes(hashes);
   }

@@ -9,7 +9,8 @@ import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
 import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
 import { StagingBudget } from "../../src/cache/staging-budget.js";
-import { byteCount } from "../../src/domain/bytes.js";
+import { WrittenHashes } from "../../src/cache/written-hashes.js";
+import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ArchiveKey, archiveId, type ContentId, vaultName } from "../../src/domain/ids.js";
 import { hours } from "../../src/domain/time.js";
@@ -34,6 +35,7 @@ export class CacheFixture implements AsyncDisposable {
   cache!: ContentCache;
   staging!: StagingDirectory;
   budget!: StagingBudget;
+  hashes!: WrittenHashes;
 
   private constructor(
     readonly layout: CacheLayout,
@@ -65,7 +67,9 @@ export class CacheFixture implements AsyncDisposable {
       },
       { ...defaults, ...options },
     );
-    this.staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: this.cache, budget });
+    await this.hashes?.[Symbol.asyncDispose]();
+    this.hashes = new WrittenHashes(hashPool, { partBytes: 4 * MIB, wholeBytesMax: 8 * MIB });
+    this.staging = await StagingDirectory.open({ layout, hashes: this.hashes, cachedCopies: this.cache, budget });
   }
 
   async stage(content: number, bytes: Uint8Array): Promise<void> {
@@ -95,6 +99,7 @@ export class CacheFixture implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cache.close();
+    await this.hashes[Symbol.asyncDispose]();
     await this.hashPool.close();
     await rm(this.directory, { recursive: true, force: true });
   }

@@ -15,6 +15,7 @@ import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
 import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
 import { StagingBudget } from "../../src/cache/staging-budget.js";
+import { WrittenHashes } from "../../src/cache/written-hashes.js";
 import { Catalog } from "../../src/catalog/catalog.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
@@ -115,6 +116,7 @@ export class TestVault implements AsyncDisposable {
   readonly events: CasfsEvent[] = [];
   readonly service: MemoryCasService;
   readonly #hashPool = new HashPool({ workers: 1 });
+  #hashes: WrittenHashes | undefined;
   readonly #options: TestVaultOptions;
   readonly #lives: Life[] = [];
   readonly #directories: string[] = [];
@@ -365,6 +367,7 @@ export class TestVault implements AsyncDisposable {
       life.kill();
       await life.close();
     }
+    await this.#hashes?.[Symbol.asyncDispose]();
     await this.#hashPool.close();
     for (const directory of this.#directories) rmSync(directory, { recursive: true, force: true });
   }
@@ -411,7 +414,9 @@ export class TestVault implements AsyncDisposable {
       { layout, index: catalog.cached, hashPool, budget, clock, observer },
       { maxBytes: 1e9, keepFreeBytes: 0, recallKeepMs: hours(48) },
     );
-    const staging = await StagingDirectory.open({ layout, hashPool, cachedCopies: cache, budget });
+    await this.#hashes?.[Symbol.asyncDispose]();
+    this.#hashes = new WrittenHashes(hashPool, { partBytes: 16 * MIB, wholeBytesMax: 100 * MIB });
+    const staging = await StagingDirectory.open({ layout, hashes: this.#hashes, cachedCopies: cache, budget });
     const { service, kill } = mortal(this.service);
     const uploader = new Uploader(
       { service, journal: catalog.uploads, files: staging, clock, observer },

@@ -41,6 +41,7 @@ export class MemoryStagedFiles implements StagedFiles {
         const { sha256, treeHash, leaves } = digestOf(bytes.subarray(start, end));
         return { sha256, treeHash, leaves: Buffer.concat(leaves) };
       },
+      treeHash: async ({ start, end }) => digestOf(bytes.subarray(start, end)).treeHash,
       [Symbol.asyncDispose]: async () => {
         this.openFiles -= 1;
       },
