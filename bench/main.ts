@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { closeAll } from "./held.js";
 import { keepResults } from "./latest.js";
 import { type Bench, measure, type Row, type RowResult } from "./row.js";
+import { archivingRow, recallRow } from "./rows/archiving.js";
 import { creatingRow } from "./rows/creating.js";
 import { inventoryRows } from "./rows/inventory.js";
 import { listingRows } from "./rows/listing.js";
@@ -27,6 +28,8 @@ const rows: readonly Row[] = [
   ...listingRows(100_000, { slow: true }),
   writingRow,
   readingRow,
+  archivingRow,
+  recallRow,
   uploadRow,
   downloadRow,
   smallUploadsRow,

@@ -1,10 +1,10 @@
 /** The servers of the rows without a mount: `casfs serve`, and a plain one that only moves bytes. */
 
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Background, background, casfsProgram, until } from "./command.js";
 import { held } from "./held.js";
+import { peakBytes } from "./memory.js";
 
 export interface Server {
   readonly url: string;
@@ -26,6 +26,11 @@ export function startService(place: string): Promise<Server> {
   return started([casfsProgram, "serve", ...where, ...keys, ...times], join(place, "service.log"));
 }
 
+/** The options with which `casfs mount` uses the service at `url`. */
+export function serviceOptions(url: string): readonly string[] {
+  return ["--endpoint", url, "--secret-id", access.secretId, "--secret-key", access.secretKey];
+}
+
 /** Where the service of `place` keeps its data. */
 export function serviceData(place: string): string {
   return join(place, "service");
@@ -43,15 +48,10 @@ async function started(args: readonly string[], log: string): Promise<Server> {
   await until(() => server.hasEnded() || url() !== undefined, { withinMs: startsWithinMs, what: server.output });
   const known = url();
   if (known === undefined) throw new Error(`${args.join(" ")} ended before it had started: ${server.output()}`);
-  return held({ url: known, peakBytes: () => peakBytes(server), close: () => stop(server) });
+  return held({ url: known, peakBytes: () => peakBytes(server.pid), close: () => stop(server) });
 }
 
 async function stop(server: Background): Promise<void> {
   server.kill();
   await until(server.hasEnded, { withinMs: startsWithinMs, what: () => "a server that was killed is still there" });
-}
-
-function peakBytes({ pid }: Background): number {
-  const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kibibytes) * 1024;
 }

@@ -57,14 +57,32 @@ function mirror(name: string, command: (source: string, mount: string) => [strin
   return { name, open };
 }
 
-/** Nothing is uploaded while it is measured: the settle time is a day. */
 async function openCasfs(place: string): Promise<OpenTree> {
+  const mount = await mountCasfs(place);
+  made(mount.root);
+  return mount;
+}
+
+/** A mount of casfs, whose process can be looked at. */
+export interface CasfsMount extends OpenTree {
+  readonly pid: number;
+}
+
+/**
+ * Mounts casfs on a service of its own, or on the one that `options` name. The vault "bench" is its root, and not made yet.
+ *
+ * Nothing is uploaded unless somebody waits for it: the settle time is a day.
+ */
+export async function mountCasfs(
+  place: string,
+  options: readonly string[] = ["--local", join(place, "service")],
+): Promise<CasfsMount> {
   const mount = made(join(place, "mount"));
-  const options = ["--local", join(place, "service"), "--state", join(place, "state"), "--settle", "24h"];
-  const server = background(process.execPath, [casfsProgram, "mount", mount, ...options], join(place, "output.log"));
+  const args = [casfsProgram, "mount", mount, ...options, "--state", join(place, "state"), "--settle", "24h"];
+  const server = background(process.execPath, args, join(place, "output.log"));
   await ready(server, () => server.output().includes("mounted on "));
   const byCommand = () => run(process.execPath, casfsProgram, "unmount", mount);
-  return held({ root: made(join(mount, "bench")), close: () => unmount(server, mount, byCommand) });
+  return held({ root: join(mount, "bench"), pid: server.pid, close: () => unmount(server, mount, byCommand) });
 }
 
 async function ready(server: Background, isReady: () => boolean): Promise<void> {

@@ -1,12 +1,14 @@
 /**
- * `plain-client upload|download|small URL …`: what moving the same bytes over plain node:http takes, as a reference.
+ * `plain-client upload|download|small|copy URL …`: what moving the same bytes over plain node:http takes, as a reference.
  *
  * `upload URL FILE` and `download URL FILE` read or write FILE, and then read it once more to hash it. `small URL COUNT
- * BYTES CONCURRENCY` sends COUNT bodies. Prints what it took as JSON.
+ * BYTES CONCURRENCY` sends COUNT bodies. `copy SOURCE TARGET` needs no server: it hashes SOURCE, and copies it, synced.
+ * Prints what it took as JSON.
  */
 
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream, statSync } from "node:fs";
+import { copyFile, open } from "node:fs/promises";
 import { Agent, type IncomingMessage, request } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { inParallel, measured } from "./measured.js";
@@ -26,6 +28,14 @@ const tasks: Readonly<Record<string, () => Promise<void>>> = {
     const response = await answered(request(`${url}/large`, { agent }).end());
     await pipeline(response, createWriteStream(file, { highWaterMark }));
     await hash(file);
+  },
+  async copy() {
+    const [source, target] = [url!, rest[0]!];
+    await hash(source);
+    await copyFile(source, target);
+    const copy = await open(target, "r+");
+    await copy.datasync();
+    await copy.close();
   },
   async small() {
     const [count, sizeBytes, concurrency] = rest.map(Number) as [number, number, number];
