@@ -19,8 +19,18 @@ export interface ControlApi {
   setPinned(request: { readonly paths: readonly MountPath[]; readonly pinned: boolean }): Promise<{ files: number }>;
   /** What `restore` would order; changes nothing. */
   planRestore(request: RestoreRequest): Promise<RestorePlan>;
-  /** Starts the recalls of all cold files; with `wait` resolves when they have landed. */
-  restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult>;
+  /**
+   * Starts the recalls of all cold files; with `wait` resolves when they have landed.
+   *
+   * A faster tier than that of a running recall orders a second job when `tier` is given. `batch`: a name, chosen by the
+   * caller, by which `restoreProgress` is asked while this call lasts.
+   */
+  restore(
+    request: RestoreRequest & { readonly wait: boolean; readonly batch?: string },
+    signal: AbortSignal,
+  ): Promise<RestoreResult>;
+  /** How far a `restore` is that somebody waits for; null when it has ended. */
+  restoreProgress(request: { readonly batch: string }): Promise<RestoreProgress | null>;
   /** Ends that a vault is read-only because another state directory writes to it. */
   takeOverVault(request: { readonly vault: string }): Promise<TakeOverResult>;
   /** Starts an inventory of a vault; with `wait` resolves when it is merged. */
@@ -51,8 +61,12 @@ export interface RestorePlan {
   readonly tier: RetrievalTier;
   readonly files: number;
   readonly bytes: number;
-  /** Of these, already being recalled: they cost nothing more. */
+  /** Of these, already being recalled: they cost nothing more, but for those that are `slower`. */
   readonly running: number;
+  /** Being recalled at a slower tier than the one that was asked for: a second job is ordered, and paid for. */
+  readonly slower: number;
+  /** Too large for tier expedited, which counts as standard for them. */
+  readonly tooLarge: number;
   readonly cachedFiles: number;
   /** Staged files and empty ones: nothing to do. */
   readonly localFiles: number;
@@ -63,6 +77,27 @@ export interface RestorePlan {
   readonly currency: string;
   /** Milliseconds from now, as the service publishes it; on a local service what is configured there is not known. */
   readonly readyInMs: { readonly from: number; readonly to: number } | null;
+  /** What the same would cost at the other tiers; empty on a local service. */
+  readonly otherTiers: readonly {
+    readonly tier: RetrievalTier;
+    readonly price: number;
+    readonly readyInMs: { readonly from: number; readonly to: number };
+  }[];
+}
+
+export interface RestoreProgress {
+  readonly files: number;
+  readonly bytes: number;
+  readonly landed: number;
+  /** Of contents that are still landing, too. */
+  readonly landedBytes: number;
+  readonly failed: number;
+  /** No job yet: line or cache could not take more. */
+  readonly queued: number;
+  readonly ordered: number;
+  readonly landing: number;
+  /** When all is here; null when nobody can tell. */
+  readonly expectedAt: string | null;
 }
 
 export interface RestoreResult {

@@ -49,6 +49,7 @@ export function controlClient(
     restore: (request, signal) => call("restore", request, signal),
     takeOverVault: (request) => call("takeOverVault", request),
     refreshInventory: (request, signal) => call("refreshInventory", request, signal),
+    restoreProgress: (request) => call("restoreProgress", request),
     fsck: (request, signal) => call("fsck", request, signal),
     close: () => closing.abort(new CancelledError(`A call to the casfs mount at ${mountpoint}`)),
   };

@@ -80,6 +80,7 @@ const methods: { readonly [M in ControlMethod]: (api: ControlApi, request: unkno
     restore: (api, request, signal) => api.restore(parsed("restore", request), signal),
     takeOverVault: (api, request) => api.takeOverVault(parsed("takeOverVault", request)),
     refreshInventory: (api, request, signal) => api.refreshInventory(parsed("refreshInventory", request), signal),
+    restoreProgress: (api, request) => api.restoreProgress(parsed("restoreProgress", request)),
     fsck: (api, request, signal) => api.fsck(parsed("fsck", request), signal),
   };
 

@@ -17,6 +17,7 @@ const name = z
   .refine((text) => text !== "." && text !== ".." && !/[/\0]/.test(text), "it must be a name");
 const paths = z.array(z.array(name));
 const tier = z.enum(retrievalTiers).exactOptional();
+const batch = z.string().min(1).max(64);
 const restoreRequest = { paths, recursive: z.boolean(), tier };
 
 /** The request of every method; what a client of another version sends besides is left out. */
@@ -27,7 +28,8 @@ export const requestSchemas = {
   evict: z.object({ paths }),
   setPinned: z.object({ paths, pinned: z.boolean() }),
   planRestore: z.object(restoreRequest),
-  restore: z.object({ ...restoreRequest, wait: z.boolean() }),
+  restore: z.object({ ...restoreRequest, wait: z.boolean(), batch: batch.exactOptional() }),
+  restoreProgress: z.object({ batch }),
   takeOverVault: z.object({ vault: z.string() }),
   fsck: z.object({ verify: z.boolean() }),
   refreshInventory: z.object({ vault: z.string(), wait: z.boolean() }),

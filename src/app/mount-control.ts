@@ -11,14 +11,14 @@ import type { Observer } from "../domain/events.js";
 import { type ArchiveKey, type ContentId, type InodeNumber, isVaultName, type VaultName } from "../domain/ids.js";
 import { type Clock, type Instant, type Milliseconds, ms, seconds } from "../domain/time.js";
 import { abortable } from "../lib/abort-scope.js";
-import { type PriceTable, readyIn, retrievalPrice, trafficPrice } from "../protocol/prices.js";
+import type { PriceTable } from "../protocol/prices.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { InventorySync } from "../restore/inventory-sync.js";
 import type { RecallBudget } from "../restore/recall-budget.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
-import { acceptedTier } from "../restore/retrieval-plan.js";
 import type { UploadQueue, UploadStatus } from "../upload/upload-queue.js";
 import type { FileSystem } from "../vfs/filesystem.js";
+import { BatchRestore } from "./batch-restore.js";
 import type {
   ControlApi,
   EvictResult,
@@ -26,8 +26,8 @@ import type {
   MountPath,
   PathFailure,
   RestorePlan,
+  RestoreProgress,
   RestoreRequest,
-  RestoreResult,
   StatusReport,
   TakeOverResult,
   UploadReport,
@@ -63,8 +63,6 @@ export interface MountControlParts {
   readonly uploadPatienceMs: Milliseconds;
 }
 
-/** Recalls that one `restore` begins in one turn of the event loop; how many run is up to the recall pipeline. */
-const recallsPerTurn = 16;
 /** How long the kernel may take to tell that a file whose close() has returned is not open any more. */
 const releaseWithinMs = seconds(2);
 const releasePollMs = ms(5);
@@ -72,10 +70,13 @@ const releasePollMs = ms(5);
 export class MountControl implements ControlApi {
   readonly #parts: MountControlParts;
   readonly #startedAt: Instant;
+  readonly #batches: BatchRestore;
   readonly #recallReports: RecallStatusReports;
 
   constructor(parts: MountControlParts) {
     this.#parts = parts;
+    const { coldOpens } = parts.fileSystem;
+    this.#batches = new BatchRestore({ ...parts, coldOpens, isLocal: parts.about.service.local });
     this.#recallReports = new RecallStatusReports({
       ...parts,
       nameOfArchive: (archive) => this.#nameOfArchive(archive),
@@ -164,42 +165,16 @@ export class MountControl implements ControlApi {
     return { files };
   }
 
-  async planRestore(request: RestoreRequest): Promise<RestorePlan> {
-    const { prices } = this.#parts;
-    const tier = request.tier ?? this.#parts.tier;
-    const counts = { files: 0, bytes: 0, running: 0, cachedFiles: 0, localFiles: 0, price: 0, trafficPrice: 0 };
-    for await (const { record } of this.#parts.paths.files(request.paths, request)) {
-      const archive = record.content?.archive;
-      if (archive == null) counts.localFiles += 1;
-      else if (this.#parts.cache.has(archive)) counts.cachedFiles += 1;
-      else {
-        const isRunning = this.#parts.recalls.status(archive) !== undefined;
-        counts.files += 1;
-        counts.bytes += record.sizeBytes;
-        counts.running += isRunning ? 1 : 0;
-        if (isRunning) continue;
-        counts.price += retrievalPrice(prices, record.sizeBytes, 1, acceptedTier(tier, record.sizeBytes));
-        counts.trafficPrice += trafficPrice(prices, record.sizeBytes);
-      }
-    }
-    const { local } = this.#parts.about.service;
-    const free = local ? { price: 0, trafficPrice: 0 } : {};
-    return { ...counts, ...free, tier, currency: prices.currency, readyInMs: local ? null : readyIn[tier] };
+  planRestore(request: RestoreRequest): Promise<RestorePlan> {
+    return this.#batches.plan(request);
   }
 
-  async restore(request: RestoreRequest & { readonly wait: boolean }, signal: AbortSignal): Promise<RestoreResult> {
-    const tier = request.tier ?? this.#parts.tier;
-    const failed: PathFailure[] = [];
-    const recalls: Promise<boolean>[] = [];
-    for await (const { path, record } of this.#parts.paths.files(request.paths, request)) {
-      if (!this.#parts.fileSystem.coldOpens.isCold(record.content)) continue;
-      recalls.push(this.#restoreOne(path, record, tier, failed));
-      // The file system has its turn in between.
-      if (recalls.length % recallsPerTurn === 0) await new Promise(setImmediate);
-      signal.throwIfAborted();
-    }
-    const landed = request.wait ? await abortable(Promise.all(recalls), signal) : [];
-    return { started: recalls.length, landed: landed.filter(Boolean).length, failed };
+  restore(request: RestoreRequest & { readonly wait: boolean; readonly batch?: string }, signal: AbortSignal) {
+    return this.#batches.restore(request, signal);
+  }
+
+  async restoreProgress({ batch }: { readonly batch: string }): Promise<RestoreProgress | null> {
+    return this.#batches.progress(batch);
   }
 
   async takeOverVault({ vault: name }: { readonly vault: string }): Promise<TakeOverResult> {
@@ -233,22 +208,6 @@ export class MountControl implements ControlApi {
   fsck(request: { readonly verify: boolean }, signal: AbortSignal): Promise<FsckReport> {
     const { catalog, layout, hashPool, bootId, clock, dropDamaged: drop } = this.#parts;
     return runFsck({ check: catalog.check(), layout, hashPool, bootId, clock, drop, mounted: true }, request, signal);
-  }
-
-  async #restoreOne(
-    path: string,
-    record: NamedFile["record"],
-    tier: RetrievalTier,
-    failed: PathFailure[],
-  ): Promise<boolean> {
-    try {
-      const archive = this.#parts.fileSystem.coldOpens.coldArchive(record.content!);
-      await this.#parts.recalls.recall(archive, { tier, origin: "restore" });
-      return true;
-    } catch (error) {
-      failed.push({ path, reason: describeError(error) });
-      return false;
-    }
   }
 
   async #waitFor(file: NamedFile, content: ContentId, signal: AbortSignal): Promise<WaitOutcome> {

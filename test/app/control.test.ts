@@ -36,6 +36,7 @@ class FakeApi implements ControlApi {
   restore = (request: unknown) => this.#note("restore", request, { started: 1, landed: 0, failed: [] });
   takeOverVault = (request: unknown) =>
     this.#note("takeOverVault", request, { otherWriter: "other", uploads: 1, deletes: 2 });
+  restoreProgress = (request: unknown) => this.#note("restoreProgress", request, null);
   fsck = (request: unknown) => this.#note("fsck", request, { errors: 0 } as never);
   refreshInventory = (request: unknown) => this.#note("refreshInventory", request, { merged: true });
 }
@@ -84,6 +85,7 @@ describe("calls", () => {
     expect(await client.takeOverVault({ vault: "photos" })).toEqual({ otherWriter: "other", uploads: 1, deletes: 2 });
     expect(await client.refreshInventory({ vault: "photos", wait: false }, signal)).toEqual({ merged: true });
 
+    expect(await client.restoreProgress({ batch: "mine" })).toBe(null);
     expect(await client.fsck({ verify: true }, signal)).toEqual({ errors: 0 });
 
     expect(api.requests).toEqual([
@@ -95,6 +97,7 @@ describe("calls", () => {
       ["restore", { paths, recursive: false, wait: true }],
       ["takeOverVault", { vault: "photos" }],
       ["refreshInventory", { vault: "photos", wait: false }],
+      ["restoreProgress", { batch: "mine" }],
       ["fsck", { verify: true }],
     ]);
   });

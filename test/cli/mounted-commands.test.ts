@@ -265,7 +265,9 @@ describe.skipIf(noMount !== undefined)("where recalls cost money", () => {
   test("restore without --yes shows the price, orders nothing and exits 3", async () => {
     const { status, stdout, stderr } = await casfs("restore", mount.path("photos", "a"));
     expect(status).toBe(3);
-    expect(stdout).toMatch(/^1 file, 97\.6KiB to restore at tier standard: .* CNY, ready in .*\n$/);
+    expect(stdout).toMatch(
+      /^1 file, 97\.6KiB to restore at tier standard: .* CNY, ready in .*\n {2}or --tier expedited: /,
+    );
     expect(stderr).toBe("casfs: nothing was ordered, because it costs money\nhint: Add --yes to agree to the price\n");
     expect((await mount.status()).recalls).toEqual([]);
   });

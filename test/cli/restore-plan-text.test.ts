@@ -8,6 +8,9 @@ const plan: RestorePlan = {
   files: 12,
   bytes: 3 * 2 ** 30,
   running: 0,
+  slower: 0,
+  tooLarge: 0,
+  otherTiers: [],
   cachedFiles: 0,
   localFiles: 0,
   price: 0.18,
@@ -43,4 +46,17 @@ test("when nothing is cold there is nothing to restore", () => {
 
 test("prices of several mounts add up", () => {
   expect(totalPrice([plan, { ...plan, price: 1 }])).toBeCloseTo(1.18);
+});
+
+test("the other tiers are offered with their prices, unless it is free", () => {
+  const otherTiers = [{ tier: "bulk" as const, price: 0.05, readyInMs: { from: 5 * hour, to: 12 * hour } }];
+  const lines = planLines([{ ...plan, otherTiers }]);
+  expect(lines[1]).toBe("  or --tier bulk: about 0.05 CNY, ready in 5h to 12h");
+  expect(planLines([{ ...plan, otherTiers, price: 0 }])).toHaveLength(1);
+});
+
+test("what a faster tier orders a second time is told", () => {
+  expect(planLines([{ ...plan, running: 3, slower: 2 }])[0]).toContain(
+    "(3 of them already on the way, 2 at a slower tier: for those a second job is ordered)",
+  );
 });

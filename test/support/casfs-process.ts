@@ -25,6 +25,7 @@ export interface RunningCasfs {
   readonly child: ChildProcess;
   /** The line that it prints when it is ready. */
   readonly line: string;
+  readonly stdout: () => string;
   readonly stderr: () => string;
   /** Sends `signal` and waits for the end. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
@@ -56,6 +57,7 @@ export async function startCasfs(
   return {
     child,
     line,
+    stdout: () => stdout,
     stderr: () => stderr,
     async stop(signal = "SIGTERM") {
       child.kill(signal);

@@ -1,10 +1,17 @@
 /** `casfs restore`: says what a recall of cold files would cost, then orders it. */
 
+import { randomUUID } from "node:crypto";
 import { type Command, Option } from "commander";
-import type { RestoreRequest } from "../../app/control-api.js";
+import type { RestorePlan, RestoreRequest } from "../../app/control-api.js";
+import { systemClock } from "../../app/system-clock.js";
+import { FileSystemError } from "../../domain/errors.js";
+import { formatSize } from "../../lib/amount-text.js";
+import { expeditedSizeBytesMax } from "../../protocol/limits.js";
 import { type RetrievalTier, retrievalTiers } from "../../protocol/service.js";
-import { failureLine, type MountSelection, selectMounts, untilInterrupted, withControl } from "../casfs-mount.js";
+import { failureLine, type MountSelection, selectMounts, withControl } from "../casfs-mount.js";
 import { type PlannedMount, planLines, totalPrice } from "../restore-plan-text.js";
+import { showRestoreProgress } from "../restore-progress.js";
+import { stopSignals } from "../stop-signals.js";
 import { counted, type Terminal } from "../terminal.js";
 
 interface RestoreFlags {
@@ -29,13 +36,32 @@ export function addRestoreCommand(program: Command, terminal: Terminal): void {
 async function restore(paths: readonly string[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
   const selections = await selectMounts(paths);
   const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
-  for (const line of planLines(planned.map(({ plan }) => plan))) terminal.print(line);
-  if (planned.every(({ plan }) => plan.files === 0)) return;
-  if (totalPrice(planned.map(({ plan }) => plan)) > 0 && !(await agreed(flags, terminal))) {
+  const plans = planned.map(({ plan }) => plan);
+  refuseTooLarge(plans, flags);
+  for (const line of planLines(plans)) terminal.print(line);
+  if (plans.every(({ files }) => files === 0)) return;
+  if (totalPrice(plans) > 0 && !(await agreed(flags, terminal))) {
     terminal.exitCode = 3;
     return;
   }
-  await order(planned, flags, terminal);
+  using stop = stopSignals({ what: "Waiting for the recalls", onRepeated: () => process.exit(130) });
+  try {
+    await order(planned, flags, terminal, stop.signal);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    terminal.tell("casfs: interrupted; the recalls go on. The same command joins them, and orders nothing twice");
+    terminal.exitCode = 130;
+  }
+}
+
+/** @throws FileSystemError "too-large": an open would take the next tier, a person who names one is told. */
+function refuseTooLarge(plans: readonly RestorePlan[], { tier }: RestoreFlags): void {
+  const tooLarge = plans.reduce((total, plan) => total + plan.tooLarge, 0);
+  if (tier !== "expedited" || tooLarge === 0) return;
+  const text = `${counted(tooLarge, "file")} of them ${tooLarge === 1 ? "is" : "are"} larger than ${formatSize(expeditedSizeBytesMax)}`;
+  throw new FileSystemError("too-large", `Cannot restore at tier expedited: ${text}`, {
+    hint: "Take --tier standard or --tier bulk",
+  });
 }
 
 interface Planned extends MountSelection, PlannedMount {
@@ -55,11 +81,18 @@ async function agreed({ yes = false }: RestoreFlags, terminal: Terminal): Promis
   return false;
 }
 
-async function order(planned: readonly Planned[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
+async function order(
+  planned: readonly Planned[],
+  flags: RestoreFlags,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
   const wait = flags.wait ?? false;
+  const watched = planned.map((one) => ({ ...one, batch: randomUUID() }));
+  using _progress = showRestoreProgress(terminal, watched, () => systemClock.now());
   const results = await Promise.all(
-    planned.map(async ({ mount, request }) => {
-      const result = await withControl(mount, (api) => api.restore({ ...request, wait }, untilInterrupted()));
+    watched.map(async ({ mount, request, batch }) => {
+      const result = await withControl(mount, (api) => api.restore({ ...request, wait, batch }, signal));
       return { ...result, failed: result.failed.map((failure) => failureLine(mount, failure)) };
     }),
   );
