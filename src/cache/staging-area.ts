@@ -216,7 +216,8 @@ async function copyBytes(source: string, target: string, sizeBytes: number): Pro
   const from = await open(source, "r");
   await using _closeSource = { [Symbol.asyncDispose]: () => from.close() };
   // The kernel copies a whole file faster than we can.
-  if ((await from.stat()).size <= sizeBytes) return copyFile(source, target);
+  // Awaited here: it may fail while the source is being closed, and then nobody would hear of it but the process.
+  if ((await from.stat()).size <= sizeBytes) return await copyFile(source, target);
   const into = await open(target, "w", 0o600);
   await using _closeTarget = { [Symbol.asyncDispose]: () => into.close() };
   const buffer = Buffer.allocUnsafeSlow(MIB);

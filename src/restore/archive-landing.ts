@@ -97,7 +97,7 @@ export class ArchiveLanding {
     for (let wrong = 1; ; wrong += 1) {
       await using landing = await this.#parts.sink.begin(archive);
       await this.#download(recall, job, landing);
-      if ((await landing.treeHash()) === archive.treeHash) return landing.commit();
+      if ((await landing.treeHash()) === archive.treeHash) return await landing.commit();
       await landing.discard();
       this.#parts.observer({ type: "piece-corrupt", archiveId: archive.id, start: 0, end: archive.sizeBytes });
       if (wrong === wrongDownloadsMax) {

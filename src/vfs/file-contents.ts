@@ -414,7 +414,8 @@ export class FileContents {
   async #forWritingAtOnce(open: OpenFile): Promise<ContentFile> {
     const bytes = this.#copyBytesNeeded(open);
     using room = bytes === 0 ? undefined : await this.#parts.room.reserve(open.ino, bytes, undefined);
-    return this.#forWriting(open, room);
+    // Awaited here: the room is given back, unless it was settled, when this returns.
+    return await this.#forWriting(open, room);
   }
 
   /** What a copy takes of the content that the next write must not change; 0 when it may be written in place. */

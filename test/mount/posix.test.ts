@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from "node:fs";
-import { chmod } from "node:fs/promises";
+import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -41,9 +41,9 @@ describe.skipIf(reason !== undefined)(
 
     beforeAll(async () => {
       mount = await TestMount.make();
-      // Other users have to reach it.
+      // Other users have to reach it. Whatever is closed is uploaded at once, while the next check goes on.
       await chmod(mount.directory, 0o755);
-      await mount.mount(["--allow-other", "--settle", "300ms"]);
+      await mount.mount(["--allow-other", "--settle", "0s", "--rewrite-interval", "0s"]);
       expect((await shell('mkdir "$1"', mount.path("v"))).status).toBe(0);
     }, 60_000);
 
@@ -69,6 +69,33 @@ describe.skipIf(reason !== undefined)(
         expect(outcomes.get(check)).toBeNull();
       });
     });
+
+    // One seed each time; CASFS_STORM_SEED repeats a story that failed, CASFS_STORM_STEPS makes it longer.
+    const seed = process.env.CASFS_STORM_SEED ?? String(Date.now() % 1_000_000);
+    const steps = Number(process.env.CASFS_STORM_STEPS ?? 1000);
+    const timeoutMs = 60_000 + steps * 50;
+
+    test(
+      "random calls of several processes and users end as they do on a local disk",
+      async () => {
+        const local = join(mount.directory, "local");
+        await mkdir(local, { mode: 0o755 });
+        const program = join(directory, "storm.py");
+        const ran = await run("python3", ["-B", program, mount.path("v"), local, seed, String(steps)], { timeoutMs });
+        expect(ran, `seed ${seed}`).toMatchObject({ status: 0, stdout: "", stderr: "" });
+      },
+      timeoutMs,
+    );
+
+    test(
+      "whatever is done to a file, every byte of it is right",
+      async () => {
+        const program = join(directory, "fsx.py");
+        const ran = await run("python3", ["-B", program, mount.path("v"), seed, String(steps)], { timeoutMs });
+        expect(ran, `seed ${seed}`).toMatchObject({ status: 0, stdout: "", stderr: "" });
+      },
+      timeoutMs,
+    );
 
     test("nothing of all that is left open or waits", async () => {
       const { stdout } = await shell('rm -rf "$1"/* && ls -A "$1"', mount.path("v"));

@@ -59,7 +59,8 @@ export const opcode = {
 
 /**
  * What the kernel does by itself when told that we do not: ACCESS (`default_permissions`), GETLK, SETLK and SETLKW (its own
- * locks), BMAP (no block device), POLL (always ready), STATX (without a birth time).
+ * locks), BMAP (no block device), POLL (always ready). And STATX, which brings only the birth time: programs in Rust and
+ * Node ask for it with every stat, and a listing, which needs no further request, would need one for each of its files.
  */
 export const leftToKernel: ReadonlySet<number> = new Set([34, 31, 32, 33, 37, 40, 52]);
 
