@@ -20,6 +20,7 @@ import { nativeDriver } from "../fuse/native/native-driver.js";
 import { FileSystemOperations } from "../fuse/operations.js";
 import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
+import { Metrics } from "../observability/metrics.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
 import { commitEffects } from "./commit-effects.js";
@@ -27,6 +28,7 @@ import { serveControl } from "./control-server.js";
 import { controlSocketPath } from "./control-socket.js";
 import { firstContact } from "./first-contact.js";
 import { KernelMemory } from "./kernel-memory.js";
+import { serveMetrics } from "./metrics-server.js";
 import { MountControl } from "./mount-control.js";
 import { MountPaths } from "./mount-paths.js";
 import { createPipelines, type MountPipelines } from "./mount-pipelines.js";
@@ -48,6 +50,8 @@ export interface RunMountOptions {
     readonly endpoint: string;
     readonly dataDirectory: string | null;
     readonly stateDirectory: string;
+    /** `HOST:PORT` of `--metrics`; null without. */
+    readonly metricsAddress: string | null;
   }) => void;
 }
 
@@ -70,14 +74,19 @@ const vaultTimeoutMs = seconds(10);
  *
  * @throws CasfsError when it cannot start: service, state directory or mountpoint cannot be used.
  */
-export async function runMount(config: MountConfig, options: RunMountOptions): Promise<void> {
+export async function runMount(config: MountConfig, given: RunMountOptions): Promise<void> {
   await using stopping = new AsyncStack();
   const { stateDirectory } = config;
+  const metrics = config.metrics === undefined ? undefined : new Metrics();
+  const options = metrics === undefined ? given : { ...given, observer: both(given.observer, metrics.observer) };
   await makeStateDirectory(stateDirectory);
   stopping.use(await StateOwner.claim(stateDirectory, options.mountpoint));
   const stack = stopping.use(await openService(config, options.observer));
-  const session = await start(await assemble(config, options, stack, stopping), stopping);
+  const parts = await assemble(config, options, stack, stopping);
+  const metricsAddress = metrics && (await startMetrics(metrics, parts, stopping));
+  const session = await start(parts, stopping);
   options.onReady({
+    metricsAddress: metricsAddress ?? null,
     mountpoint: options.mountpoint,
     endpoint: stack.endpoint,
     dataDirectory: stack.dataDirectory,
@@ -86,6 +95,26 @@ export async function runMount(config: MountConfig, options: RunMountOptions): P
   options.observer({ type: "mounted", mountpoint: options.mountpoint });
   await ended(session, options);
   options.observer({ type: "unmounted", mountpoint: options.mountpoint });
+}
+
+function both(one: Observer, other: Observer): Observer {
+  return (event) => {
+    one(event);
+    other(event);
+  };
+}
+
+/** @returns where they are served. */
+async function startMetrics(metrics: Metrics, parts: MountParts, stopping: AsyncStack): Promise<string> {
+  const { storage, pipelines, fileSystem, config } = parts;
+  metrics.watch({
+    stagedBytes: () => storage.budget.usage().usedBytes,
+    pendingUploads: () => pipelines.uploads.size,
+    cacheBytes: () => storage.cache.usage().usedBytes,
+    runningRecalls: () => pipelines.recalls.snapshot().length,
+    waitingWriters: () => fileSystem.room.waiting().length,
+  });
+  return stopping.use(await serveMetrics(config.metrics!, metrics)).address;
 }
 
 /** Connects the parts; nothing of them runs yet. */

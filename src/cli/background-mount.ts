@@ -22,6 +22,7 @@ export interface MountReady {
   /** Null when the archives are not kept on this machine. */
   readonly dataDirectory: string | null;
   readonly stateDirectory: string;
+  readonly metricsAddress: string | null;
 }
 
 type Report =

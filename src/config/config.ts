@@ -123,6 +123,11 @@ export const mountShape = {
   uid: whole("UID", { from: 0, to: largestId }, "owner of entries that record none").optional(),
   gid: whole("GID", { from: 0, to: largestId }, "group of entries that record none").optional(),
   umask: octal("permissions that entries which record none do not have").prefault("022"),
+  metrics: custom(
+    "HOST:PORT",
+    "serve metrics for Prometheus at /metrics; port 0 takes a free one",
+    parseListen,
+  ).optional(),
   logLevel: choice(logLevels, "how much standard error tells").prefault("info"),
   driver: choice(
     ["kernel", "fuse-native"],

@@ -82,11 +82,15 @@ function stopMounting(mountpoint: string, terminal: Terminal): StopSignals {
   });
 }
 
-function tellWhereDataGoes({ endpoint, dataDirectory, stateDirectory }: MountReady, terminal: Terminal): void {
+function tellWhereDataGoes(
+  { endpoint, dataDirectory, stateDirectory, metricsAddress }: MountReady,
+  terminal: Terminal,
+): void {
   terminal.tell(
     dataDirectory === null
       ? `casfs: archives are kept by ${endpoint}`
       : `casfs: archives are kept on this machine only, in ${dataDirectory}`,
   );
   terminal.tell(`casfs: staged files, cache and catalog are in ${stateDirectory}`);
+  if (metricsAddress !== null) terminal.tell(`casfs: metrics are at http://${metricsAddress}/metrics`);
 }
