@@ -31,6 +31,10 @@ export function commitEffects(parts: {
       kernel.placeChanged(ino);
     },
     nameAppeared: (parent, name) => kernel.nameAppeared(parent, name),
+    lastCopies(archives) {
+      // Never evicted by itself; `casfs unpin` lets it go.
+      for (const archive of archives) cache.setPinned(archive, true).catch(warnOf(`Cannot keep archive ${archive}`));
+    },
     contentLanded: (archive) => kernel.placeChanged(catalog.contents.inodeOfArchive(archive)),
     deletesPending: () => deleter.wake(),
     trashChanged: () => purger.wake(),

@@ -195,6 +195,8 @@ export interface StatusReport {
   readonly deletes: { readonly pending: number; readonly lastError: string | null };
   /** What was deleted or overwritten and costs nothing yet; `nextPurgeAt` is when the next file of it goes. */
   readonly trash: { readonly files: number; readonly bytes: number; readonly nextPurgeAt: string | null };
+  /** Files whose archive the service does not have any more; at most 20 of their paths. */
+  readonly missing: { readonly files: number; readonly paths: readonly string[] };
   /** Contents that need a person: interrupted writes, bytes that a power failure may have lost. */
   readonly suspects: readonly PathFailure[];
 }
@@ -282,6 +284,8 @@ export interface VaultReport {
   /** "none", "running", "merged" or why the last one failed. */
   readonly inventory: string;
   readonly inventoryAt: string | null;
+  /** The service has no such vault any more. */
+  readonly gone: boolean;
   /** Why the vault is read-only, and what to do: another state directory writes to it. */
   readonly readOnly: string | null;
 }

@@ -224,6 +224,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     prices: config.prices,
     cacheBytesMax: config.cacheSize,
     uploadPatienceMs: config.stallTimeout,
+    isGone: (vault) => parts.watch.isGone(vault),
     about: {
       mountpoint: options.mountpoint,
       pid: process.pid,

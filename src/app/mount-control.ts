@@ -59,6 +59,8 @@ export interface MountControlParts {
   readonly tier: RetrievalTier;
   readonly prices: PriceTable;
   readonly cacheBytesMax: number;
+  /** Whether the service, when it was asked last, did not have a vault that the catalog knows. */
+  readonly isGone: (vault: VaultName) => boolean;
   /** How long `wait` and `drain` bear failures of an upload that pass by themselves. */
   readonly uploadPatienceMs: Milliseconds;
 }
@@ -112,6 +114,10 @@ export class MountControl implements ControlApi {
       vaults: catalog.vaults().map(({ name, visibility }) => this.#vault(name, visibility === "visible")),
       deletes: { pending: deletes.length, lastError: deletes.find((one) => one.error !== null)?.error ?? null },
       trash: trashReport(catalog.trashTable.summary()),
+      missing: {
+        files: catalog.missing.fileCount(),
+        paths: catalog.missing.files(missingPathsMax).map((ino) => this.#parts.paths.nameOf(ino)),
+      },
       suspects: unarchived
         .filter((content) => content.interrupted)
         .map((content) => ({ path: this.#nameOf(content.id), reason: "interrupted: kept here and not uploaded" })),
@@ -263,7 +269,7 @@ export class MountControl implements ControlApi {
     const inventory = job !== null ? "running" : (error ?? (mergedAtMs === null ? "none" : "merged"));
     const inventoryAt = mergedAtMs === null ? null : new Date(mergedAtMs).toISOString();
     const readOnly = this.#parts.catalog.heldBecause(name)?.message ?? null;
-    return { name, visible, inventory, inventoryAt, readOnly };
+    return { name, visible, inventory, inventoryAt, readOnly, gone: this.#parts.isGone(name) };
   }
 
   #nameOf(content: ContentId): string {
@@ -277,6 +283,7 @@ export class MountControl implements ControlApi {
   }
 }
 
+const missingPathsMax = 20;
 const temporaryReason = "its name is a temporary one: rename it, or it is uploaded a day after it was closed";
 
 type WaitOutcome = { readonly archived: true } | { readonly archived: false; readonly left: PathFailure };

@@ -31,6 +31,7 @@ import { Database } from "./database.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
 import { InventoryTable } from "./inventory-table.js";
 import { type Binding, MetaTable } from "./meta-table.js";
+import { MissingTable } from "./missing-table.js";
 import { NumberMint } from "./number-mint.js";
 import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
@@ -57,6 +58,8 @@ export interface CatalogListener {
   contentArchived(content: ContentId, archive: ArchiveKey, sizeBytes: number, ino: InodeNumber): void;
   /** The bytes of a cold archive are in the cache. */
   contentLanded(archive: ArchiveKey): void;
+  /** The service does not have these archives any more: the cached copies are the last. */
+  lastCopies(archives: readonly ArchiveKey[]): void;
   /** An inventory brought a name. */
   nameAppeared(parent: InodeNumber, name: string): void;
   /** Archives wait for their deletion in the service. */
@@ -85,6 +88,7 @@ export class Catalog implements CatalogPort {
   readonly recallUse: RecallUseTable;
   readonly inventories: InventoryTable;
   readonly cached: CachedTable;
+  readonly missing: MissingTable;
   readonly trashTable: TrashTable;
   readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
   /** Where the catalog was made by this call: all vaults found in the service wait for their inventory. */
@@ -181,6 +185,7 @@ export class Catalog implements CatalogPort {
         unwanted: (archived) => this.#bury(archived.vault, archived.archiveId, null),
       },
     });
+    this.missing = new MissingTable(sql);
     this.inventories = new InventoryTable({
       database,
       vaults: this.vaultTable,
@@ -188,7 +193,10 @@ export class Catalog implements CatalogPort {
       tombstones: this.#tombstones,
       uploads: this.uploads,
       bury: (vault, archive) => this.#bury(vault, archive, null),
+      missing: this.missing,
+      onMissing: (copies) => this.#tell((listener) => listener.lastCopies(copies)),
       writerId,
+      clock: options.clock,
       tree,
     });
     this.deletes = deleteJournal({
@@ -434,6 +442,10 @@ export class Catalog implements CatalogPort {
 
   archive(key: ArchiveKey): ColdArchive | undefined {
     return this.contents.archive(key);
+  }
+
+  isMissing(key: ArchiveKey): boolean {
+    return this.missing.has(key);
   }
 
   unreadableReason(key: ArchiveKey): string | null {

@@ -7,8 +7,8 @@
  */
 
 import type BetterSqlite3 from "better-sqlite3";
-import type { ArchiveId, InodeNumber, JobId, VaultName } from "../domain/ids.js";
-import { type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
+import type { ArchiveId, ArchiveKey, InodeNumber, JobId, VaultName } from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
 import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
 import { invariant } from "../lib/invariant.js";
 import { parseDescription } from "../protocol/description.js";
@@ -16,6 +16,7 @@ import type { TreeHashHex } from "../protocol/service.js";
 import type { InventoryCatalog, InventoryEntry, InventoryMerge, InventoryOutcome } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
+import type { MissingTable } from "./missing-table.js";
 import type { TombstoneTable } from "./tombstone-table.js";
 import { type PlacedFile, type TreeBuilder, treePlace } from "./tree-builder.js";
 import type { UploadTable } from "./upload-table.js";
@@ -53,7 +54,10 @@ export class InventoryTable implements InventoryCatalog {
   readonly #uploads: Pick<UploadTable, "isUnanswered">;
   readonly #bury: (vault: VaultName, archive: ArchiveId) => void;
   readonly #tree: TreeBuilder;
+  readonly #missing: MissingTable;
+  readonly #onMissing: (copies: readonly ArchiveKey[]) => void;
   readonly #writerId: string;
+  readonly #clock: Clock;
   readonly #insert: BetterSqlite3.Statement<
     [number, string, string, number, number, string, string | null, number | null, string | null]
   >;
@@ -61,6 +65,8 @@ export class InventoryTable implements InventoryCatalog {
   readonly #newerVersion: BetterSqlite3.Statement<[number, string, number], number>;
   readonly #clear: BetterSqlite3.Statement<[number]>;
   readonly #count: BetterSqlite3.Statement<[number], number>;
+  readonly #setCreated: BetterSqlite3.Statement<[number, number, number]>;
+  readonly #limitCreated: BetterSqlite3.Statement<[number, number, number]>;
   readonly #markSeen: BetterSqlite3.Statement<[number, number, number]>;
   readonly #markMissing: BetterSqlite3.Statement<[number, number, number]>;
 
@@ -73,8 +79,12 @@ export class InventoryTable implements InventoryCatalog {
     /** Inside `mutate`: the archive is to be deleted. */
     readonly bury: (vault: VaultName, archive: ArchiveId) => void;
     readonly tree: TreeBuilder;
+    readonly missing: MissingTable;
+    /** Inside `mutate`: these copies in the cache are the last of their bytes. */
+    readonly onMissing: (copies: readonly ArchiveKey[]) => void;
     /** Of this state directory. */
     readonly writerId: string;
+    readonly clock: Clock;
   }) {
     this.#database = options.database;
     this.#vaults = options.vaults;
@@ -83,7 +93,10 @@ export class InventoryTable implements InventoryCatalog {
     this.#uploads = options.uploads;
     this.#bury = options.bury;
     this.#tree = options.tree;
+    this.#missing = options.missing;
+    this.#onMissing = options.onMissing;
     this.#writerId = options.writerId;
+    this.#clock = options.clock;
     const { sql } = options.database;
     this.#insert = sql.prepare(`INSERT OR REPLACE INTO inventory_row
       (run_id, archive_id, description, created_at_ms, size_bytes, tree_hash, file_id, version, writer)
@@ -98,6 +111,11 @@ export class InventoryTable implements InventoryCatalog {
     this.#clear = sql.prepare("DELETE FROM inventory_row WHERE run_id = ?");
     this.#count = sql.prepare<[number], number>("SELECT count(*) FROM inventory_row WHERE run_id = ?").pluck();
     const listed = "archive_id IN (SELECT archive_id FROM inventory_row WHERE run_id = ?)";
+    // What was confirmed by our clock gets the time of the service's when it is listed first.
+    this.#setCreated = sql.prepare(`UPDATE archive SET created_at_ms =
+      (SELECT r.created_at_ms FROM inventory_row r WHERE r.run_id = ? AND r.archive_id = archive.archive_id)
+      WHERE vault_id = ? AND seen_at_ms IS NULL AND ${listed}`);
+    this.#limitCreated = sql.prepare("UPDATE archive SET created_at_ms = ? WHERE vault_id = ? AND created_at_ms > ?");
     this.#markSeen = sql.prepare(
       `UPDATE archive SET seen_at_ms = ?, missing_runs = 0 WHERE vault_id = ? AND ${listed}`,
     );
@@ -247,16 +265,24 @@ export class InventoryTable implements InventoryCatalog {
     const { vault, id } = run;
     const archives = this.#count.get(id) ?? 0;
     const dayBefore = (inventoryDate - hours(24)) as Instant;
+    const { mergedAtMs } = this.#vaults.inventoryState(vault);
+    this.#setCreated.run(id, id, id);
     this.#markSeen.run(inventoryDate, id, id);
-    // Only what existed a day before the inventory was made can be called missing from it.
-    this.#markMissing.run(id, dayBefore, id);
+    // A clock of ours that was ahead when something was confirmed must not keep it from being missed for years.
+    const present = Math.max(inventoryDate, this.#clock.now());
+    this.#limitCreated.run(present, id, present + hours(24));
+    // Only what existed a day before the inventory was made can be called missing from it; the same one says nothing new.
+    const isNewer = mergedAtMs === null || inventoryDate > mergedAtMs;
+    if (isNewer) this.#markMissing.run(id, dayBefore, id);
+    const missing = isNewer ? this.#missing.newIn(id) : { archives: 0, copies: [] };
+    if (missing.copies.length > 0) this.#onMissing(missing.copies);
     this.#tombstones.forget(vault, dayBefore, id);
     this.#clear.run(id);
     this.#vaults.setInventoryMerged(vault, inventoryDate);
     this.#judgeWriters(run, seenAt);
     const other = this.#vaults.find(vault)?.otherWriter;
-    if (other == null) return { archives };
-    return { archives, heldBecause: writtenByAnother(vault, this.#writerId, other).message };
+    if (other == null) return { archives, missing: missing.archives };
+    return { archives, missing: missing.archives, heldBecause: writtenByAnother(vault, this.#writerId, other).message };
   }
 
   #judgeWriters({ vault, wholeAt, newest }: Run, seenAt: Instant): void {

@@ -232,3 +232,8 @@ export const writerStep = `
   ALTER TABLE vault ADD COLUMN other_created_at_ms INTEGER;
   ALTER TABLE inventory_row ADD COLUMN writer TEXT;  -- from the description
 `;
+
+/** A later step: archives that an inventory lacked are found without looking at all. */
+export const missingStep = `
+  CREATE INDEX archive_missing ON archive(key) WHERE missing_runs > 0;
+`;

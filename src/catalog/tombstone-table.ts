@@ -92,7 +92,7 @@ export class TombstoneTable {
   }
 
   setDeleted(vault: VaultName, archive: ArchiveId, at: Instant): void {
-    this.#setDeleted.run(at, this.#vaults.idOf(vault), archive);
+    this.#setDeleted.run(this.#vaults.notBefore(vault, at), this.#vaults.idOf(vault), archive);
   }
 
   setFailed(vault: VaultName, archive: ArchiveId, retryAt: Instant, message: string): void {

@@ -42,7 +42,11 @@ export class TrashTable {
     this.#removeDirectory = sql.prepare("DELETE FROM trash_directory WHERE ino = ?");
     this.#due = sql
       .prepare<[number, number], number>(
-        "SELECT ino FROM trash WHERE waits_for IS NULL AND purge_at_ms <= ? ORDER BY purge_at_ms LIMIT ?",
+        // The service's clock must agree, within a day: ours may have jumped ahead, and a purge cannot be undone.
+        `SELECT t.ino FROM trash t JOIN inode i ON i.ino = t.ino JOIN vault v ON v.id = i.vault_id
+         WHERE t.waits_for IS NULL AND t.purge_at_ms <= ?
+           AND (v.inventory_at_ms IS NULL OR t.purge_at_ms <= v.inventory_at_ms + 86400000)
+         ORDER BY t.purge_at_ms LIMIT ?`,
       )
       .pluck();
     this.#next = sql.prepare<[], number | null>("SELECT min(purge_at_ms) FROM trash WHERE waits_for IS NULL").pluck();

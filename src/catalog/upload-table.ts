@@ -277,7 +277,7 @@ export class UploadTable implements UploadJournal {
           sizeBytes: archived.sizeBytes,
           treeHash: archived.treeHash,
           description: archived.description,
-          createdAt: this.#clock.now(),
+          createdAt: this.#vaults.notBefore(archived.vault, this.#clock.now()),
           fileId: file.file_id,
           version: this.#contents.find(content)?.version,
         });

@@ -149,6 +149,13 @@ export class VaultTable {
     this.reload();
   }
 
+  /**
+   * A moment of now that is not before what the service has told us already: our clock may be years behind its.
+   */
+  notBefore(name: VaultName, now: Instant): Instant {
+    return Math.max(now, this.#byName.get(name)?.inventory_at_ms ?? 0) as Instant;
+  }
+
   /** Until when, by the service's clock, the archives of other writers are history; undefined while that is not known. */
   wholeAt(name: VaultName): Instant | undefined {
     return (this.#byName.get(name)?.whole_at_ms ?? undefined) as Instant | undefined;

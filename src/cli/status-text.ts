@@ -45,12 +45,24 @@ function problems(report: StatusReport, now: number): string[] {
   return [
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
     ...vaults.flatMap(({ readOnly }) => readOnly ?? []),
+    ...vaults.filter(({ gone }) => gone).map(({ name }) => goneText(name)),
+    ...(report.missing.files === 0 ? [] : [missingText(report.missing)]),
     ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
     ...uploadProblems(uploads, now),
     ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),
     ...vaults.filter(inventoryFailed).map(({ name, inventory }) => `${name}: its inventory failed: ${inventory}`),
     ...(deletes.lastError === null ? [] : [`archives could not be deleted in the vault: ${deletes.lastError}`]),
   ];
+}
+
+function goneText(name: string): string {
+  return `${name}: the service has no such vault any more; what is staged is kept, and \`casfs vault create ${name}\` lets its uploads go on`;
+}
+
+function missingText({ files, paths }: StatusReport["missing"]): string {
+  const shown = paths.slice(0, 3).join(", ");
+  const more = files > 3 ? ` and ${files - 3} more` : "";
+  return `not in the vault any more, though the service had confirmed it: ${shown}${more}`;
 }
 
 /** Many files that fail for one reason are one problem; those that are held have theirs at their vault. */

@@ -98,6 +98,9 @@ export type CasfsEvent =
       readonly durationMs: number;
     }
   | { readonly type: "inventory-failed"; readonly vault: VaultName; readonly message: string }
+  /** Two complete inventories lack archives that the service had confirmed. */
+  | { readonly type: "archives-missing"; readonly vault: VaultName; readonly archives: number }
+  | { readonly type: "vault-missing"; readonly vault: VaultName }
   /** Another state directory writes to the vault: nothing here does any more. */
   | { readonly type: "vault-held"; readonly vault: VaultName; readonly message: string }
   | { readonly type: "vault-taken-over"; readonly vault: VaultName }

@@ -62,6 +62,12 @@ const texts: TextTable = {
   "inventory-merged": ({ vault, archives, durationMs }) =>
     info(`the inventory of ${vault} is in the catalog: ${archives} archives in ${formatDuration(durationMs)}`),
   "inventory-failed": ({ vault, message }) => failure(`the inventory of ${vault} failed: ${message}`),
+  "archives-missing": ({ vault, archives }) =>
+    failure(`${archives} archives are not in vault ${vault} any more; \`casfs status\` names their files`),
+  "vault-missing": ({ vault }) =>
+    failure(
+      `the service has no vault ${vault} any more; what is staged for it is kept: \`casfs vault create ${vault}\``,
+    ),
   "vault-held": ({ message }) => failure(message),
   "vault-taken-over": ({ vault }) => info(`this state directory writes to vault ${vault} from now on`),
   "request-failed": ({ operation, inode, message }) => warn(`${operation} of inode ${inode} failed: ${message}`),

@@ -88,9 +88,10 @@ export class InventorySync {
   async #run(vault: VaultName): Promise<InventoryResult> {
     const startedAt = this.#parts.clock.now();
     try {
-      const { archives, heldBecause } = await this.#synchronize(vault);
+      const { archives, missing = 0, heldBecause } = await this.#synchronize(vault);
       const durationMs = this.#parts.clock.now() - startedAt;
       this.#parts.observer({ type: "inventory-merged", vault, archives, durationMs });
+      if (missing > 0) this.#parts.observer({ type: "archives-missing", vault, archives: missing });
       if (heldBecause !== undefined) this.#parts.observer({ type: "vault-held", vault, message: heldBecause });
       return { archives };
     } catch (error) {

@@ -86,6 +86,8 @@ export interface InventoryEntry {
 
 export interface InventoryOutcome {
   readonly archives: number;
+  /** Archives that this inventory was the last proof for that the service does not have them any more. */
+  readonly missing?: number;
   readonly heldBecause?: string | undefined;
 }
 

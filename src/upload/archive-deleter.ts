@@ -52,11 +52,11 @@ export class ArchiveDeleter {
   async #deleteWhatIsDue(signal: AbortSignal): Promise<number | undefined> {
     const { journal, clock, observer } = this.#parts;
     try {
-      const due = journal.pendingDeletes().filter(({ dueAt }) => dueAt <= clock.now());
+      const due = journal.pendingDeletes().filter(({ dueAt }) => isDue(dueAt, clock.now()));
       if (due.length > 0) await journal.flush();
       await forEachConcurrently(due, { concurrency, signal }, (pending) => this.#delete(pending, signal));
       const next = earliest(journal.pendingDeletes().map(({ dueAt }) => dueAt));
-      return next === undefined ? undefined : next - clock.now();
+      return next === undefined ? undefined : Math.min(slowRetry.delayMsMax, next - clock.now());
     } catch (error) {
       if (!signal.aborted) observer({ type: "warning", message: `Cannot delete archives: ${describeError(error)}` });
       // Without a pause a journal that fails would be asked again at once.
@@ -86,6 +86,11 @@ export class ArchiveDeleter {
     observer({ type: "warning", message: `Cannot delete archive ${archiveId} of vault ${vault} yet: ${message}` });
     await journal.didFailDelete(archiveId, vault, { message, retryAt: (clock.now() + delayMs) as Instant });
   }
+}
+
+/** Nothing waits longer than the longest pause: a clock that was ahead, and was set right, said when it is due. */
+function isDue(dueAt: Instant, now: Instant): boolean {
+  return dueAt <= now || dueAt > now + slowRetry.delayMsMax;
 }
 
 function earliest(instants: readonly Instant[]): Instant | undefined {

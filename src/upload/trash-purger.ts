@@ -28,7 +28,9 @@ export class TrashPurger {
           const purged = await journal.purgeTrash(filesPerStep);
           if (purged === filesPerStep) return 0;
           const next = journal.nextPurgeAt();
-          return next === undefined ? undefined : Math.min(pauseMsMax, Math.max(0, next - clock.now()));
+          if (next === undefined) return undefined;
+          // What our clock calls due may have to wait for an inventory that says so too.
+          return next <= clock.now() ? pauseMsMax : Math.min(pauseMsMax, next - clock.now());
         } catch (error) {
           observer({ type: "warning", message: `Cannot empty the trash: ${describeError(error)}` });
           return minutes(5);

@@ -8,7 +8,7 @@
 import { CancelledError, describeError, isTransient } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, VaultName } from "../domain/ids.js";
-import { type Clock, hours, type Instant, type Milliseconds, ms } from "../domain/time.js";
+import { type Clock, hours, type Instant, type Milliseconds, minutes, ms } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
 import { MinHeap } from "../lib/min-heap.js";
@@ -84,6 +84,9 @@ interface Ticket {
 }
 
 const restMsMax = hours(24);
+/** A clock that was set is noticed within this time, and only if it was set by more than clocks are corrected every day. */
+const alarmMsMax = minutes(5);
+const setBackMsMin = minutes(1);
 const defaultRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 300_000 };
 const defaultSlowRetry: BackoffLimits = { delayMsMin: 60_000, delayMsMax: 300_000 };
 
@@ -97,6 +100,7 @@ export class UploadQueue {
   #runningCount = 0;
   #alarm: { readonly at: Instant; readonly scope: AbortScope; readonly ended: Promise<void> } | undefined;
   #closed = false;
+  #pumpedAt = 0;
   readonly #watchers = new Set<UploadWatcher>();
   /** Begins anew when somebody starts to hurry, and with every success: then what has failed may be tried again. */
   #round = 1;
@@ -258,6 +262,7 @@ export class UploadQueue {
   #pump(): void {
     if (this.#closed) return;
     const now = this.#parts.clock.now();
+    this.#noticeClock(now);
     for (let ticket = this.#nextTicket(); ticket !== undefined; ticket = this.#nextTicket()) {
       if (this.#runningCount >= this.#options.concurrency) return; // The end of a run pumps again.
       // Nothing rests longer than that: a clock that was ahead, and was set right, said when it is due.
@@ -269,6 +274,16 @@ export class UploadQueue {
       this.#run(this.#entries.get(ticket.content)!);
     }
     if (this.#watchers.size > 0) this.#runResting();
+  }
+
+  // A clock that was set back would make everything wait longer by as much.
+  #noticeClock(now: Instant): void {
+    const back = this.#pumpedAt - now;
+    this.#pumpedAt = now;
+    if (back < setBackMsMin) return;
+    for (const entry of this.#entries.values()) {
+      if (entry.run === undefined) this.#schedule(entry, (entry.dueAt - back) as Instant);
+    }
   }
 
   #runResting(): void {
@@ -320,7 +335,8 @@ export class UploadQueue {
     if (this.#alarm !== undefined && this.#alarm.at <= at) return;
     this.#alarm?.scope.abort();
     const scope = new AbortScope(this.#closing.signal);
-    const sleep = this.#parts.clock.sleep(ms(at - this.#parts.clock.now()), { signal: scope.signal });
+    const sleepMs = Math.min(at - this.#parts.clock.now(), alarmMsMax);
+    const sleep = this.#parts.clock.sleep(ms(sleepMs), { signal: scope.signal });
     const ended = sleep.then(
       () => {
         this.#alarm = undefined;

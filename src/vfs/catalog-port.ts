@@ -198,6 +198,8 @@ export interface CatalogPort {
    */
   removeContent(content: ContentId, successor?: ContentId | null): void;
   archive(key: ArchiveKey): ColdArchive | undefined;
+  /** Whether the service does not have an archive any more that it had confirmed. */
+  isMissing(key: ArchiveKey): boolean;
   /** Why the bytes of an archive must not be handed out: a newer casfs packed or encrypted them. */
   unreadableReason(key: ArchiveKey): string | null;
 

@@ -109,6 +109,7 @@ export class ColdOpens {
   coldArchive(content: ContentRecord): ColdArchive {
     const archive = this.#catalog.archive(content.archive!);
     if (archive === undefined) throw new FileSystemError("stale", `Archive of content ${content.id} is gone`);
+    if (this.#catalog.isMissing(archive.key)) throw archiveMissing(archive);
     const reason = this.#catalog.unreadableReason(archive.key);
     if (reason === null) return archive;
     throw new FileSystemError("corrupt", `Cannot read archive ${archive.id}: ${reason}`, {
@@ -158,4 +159,11 @@ export class ColdOpens {
     await this.#clock.sleep(maxWaitMs, { signal });
     throw new NotRestoredError(archive.id);
   }
+}
+
+/** Not ENOENT: the file is listed, and rsync would take it for one that was just removed. */
+function archiveMissing({ id, vault }: ColdArchive): FileSystemError {
+  return new FileSystemError("unavailable", `Archive ${id} is not in vault ${vault} any more`, {
+    hint: "Somebody has deleted it there, or the vault was made anew",
+  });
 }

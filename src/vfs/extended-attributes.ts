@@ -115,6 +115,7 @@ export class ExtendedAttributes {
     if (content.interrupted) return "interrupted";
     if (content.archive !== null) {
       if (this.#parts.cache.has(content.archive)) return "cached";
+      if (this.#parts.catalog.isMissing(content.archive)) return "missing";
       return this.#recall(content) === undefined ? "archived" : "recalling";
     }
     const progress = this.#parts.uploads.progress(content.id);
@@ -123,6 +124,10 @@ export class ExtendedAttributes {
 
   /** What keeps the content from being archived, and when it is tried again. */
   #error(content: ContentRecord): string | undefined {
+    if (content.archive !== null && this.#parts.catalog.isMissing(content.archive)) {
+      const isHere = this.#parts.cache.has(content.archive);
+      return `its archive is not in the vault any more${isHere ? "; the copy here is the last one: copy the file" : ""}`;
+    }
     const failure = this.#parts.uploads.failure(content.id);
     if (failure === undefined) return undefined;
     const { attempts, message, nextAttemptAt } = failure;

@@ -21,9 +21,19 @@ const quiet: StatusReport = {
     refused: { overBudget: 0, denied: 0, recent: [] },
   },
   cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
-  vaults: [{ name: "photos", visible: true, inventory: "merged", inventoryAt: "2026-01-01T09:00:00Z", readOnly: null }],
+  vaults: [
+    {
+      name: "photos",
+      visible: true,
+      inventory: "merged",
+      inventoryAt: "2026-01-01T09:00:00Z",
+      readOnly: null,
+      gone: false,
+    },
+  ],
   deletes: { pending: 0, lastError: null },
   trash: { files: 0, bytes: 0, nextPurgeAt: null },
+  missing: { files: 0, paths: [] },
   suspects: [],
 };
 
@@ -85,7 +95,26 @@ describe("problems stand before everything else", () => {
     ["photos/a: interrupted", { suspects: [{ path: "photos/a", reason: "interrupted" }] }],
     [
       "photos: its inventory failed: no permission",
-      { vaults: [{ name: "photos", visible: false, inventory: "no permission", inventoryAt: null, readOnly: null }] },
+      {
+        vaults: [
+          {
+            name: "photos",
+            visible: false,
+            inventory: "no permission",
+            inventoryAt: null,
+            readOnly: null,
+            gone: false,
+          },
+        ],
+      },
+    ],
+    [
+      "photos: the service has no such vault any more; what is staged is kept, and `casfs vault create photos` lets its uploads go on",
+      { vaults: [{ ...quiet.vaults[0]!, gone: true }] },
+    ],
+    [
+      "not in the vault any more, though the service had confirmed it: photos/a, photos/b, photos/c and 9 more",
+      { missing: { files: 12, paths: ["photos/a", "photos/b", "photos/c", "photos/d"] } },
     ],
     [
       "Vault photos is read-only: another writes to it",

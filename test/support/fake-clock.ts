@@ -3,7 +3,7 @@
 import type { Clock, Instant, Milliseconds } from "../../src/domain/time.js";
 
 interface Sleeper {
-  readonly wakeAt: number;
+  wakeAt: number;
   readonly wake: () => void;
 }
 
@@ -41,6 +41,12 @@ export class FakeClock implements Clock {
     if (duration <= 0) return;
     // Whole milliseconds, as the time of day has.
     await this.#parked(Math.ceil(this.#now + duration), signal);
+  }
+
+  /** The time of day is set, forwards or backwards; who sleeps goes on for as long as before. */
+  jump(durationMs: number): void {
+    this.#now += durationMs;
+    for (const sleeper of this.#sleepers) sleeper.wakeAt += durationMs;
   }
 
   /** Moves the clock and wakes, in order, whoever's time has come; what they do then has run when this resolves. */

@@ -20,11 +20,12 @@ import { Catalog } from "../../src/catalog/catalog.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ContentId, type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
-import { fileTime, hours, seconds } from "../../src/domain/time.js";
+import { fileTime, hours, type Instant, seconds } from "../../src/domain/time.js";
 import { publishedPrices } from "../../src/protocol/prices.js";
 import type { CasService } from "../../src/protocol/service.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
+import type { InventoryEntry } from "../../src/restore/ports.js";
 import { RecallBudget, type RecallLimits } from "../../src/restore/recall-budget.js";
 import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { AbandonedUploads } from "../../src/upload/abandoned-uploads.js";
@@ -342,6 +343,13 @@ export class TestVault implements AsyncDisposable {
       .sort();
   }
 
+  /** Merges an inventory with these archives, dated `at` by the service. */
+  async mergeInventory(entries: readonly InventoryEntry[], at: number = this.clock.now()): Promise<void> {
+    const run = this.catalog.inventories.beginInventory(vault);
+    await run.add(entries);
+    await run.merge(at as Instant);
+  }
+
   /** What is due of uploads is sent and what is due of deletes is done, as far as anything holds still afterwards. */
   async pass(durationMs: number): Promise<void> {
     await this.clock.advance(durationMs);
@@ -489,6 +497,9 @@ export class TestVault implements AsyncDisposable {
       contentArchived: (content, archive, sizeBytes) => void cache.adopt(content, archive, sizeBytes).catch(report),
       nameAppeared: () => undefined,
       contentLanded: () => undefined,
+      lastCopies: (archives) => {
+        for (const archive of archives) cache.setPinned(archive, true).catch(report);
+      },
       deletesPending: () => deleter.wake(),
       trashChanged: () => purger.wake(),
     });

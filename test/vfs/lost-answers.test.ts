@@ -43,9 +43,7 @@ test("a twin that an inventory has shown before the second answer came is delete
   const second = deferred<void>();
   it.service.onCall = (operation) => (operation === "uploadArchive" ? second.promise : undefined);
   await it.until(() => it.service.calls.uploadArchive === 2);
-  const run = it.catalog.inventories.beginInventory(vault);
-  await run.add(entries);
-  await run.merge(it.clock.now());
+  await it.mergeInventory(entries);
   second.resolve();
   await archiveAll(it);
   expect(it.archived()).toEqual(["text"]);
@@ -105,11 +103,7 @@ test("a tombstone stays until a complete inventory made a day after the delete l
   const stale = it.service.archivesOf(vault);
   await it.unlink("a");
   await archiveAll(it);
-  const merge = async (entries: typeof stale) => {
-    const run = it.catalog.inventories.beginInventory(vault);
-    await run.add(entries);
-    await run.merge(it.clock.now());
-  };
+  const merge = (entries: typeof stale) => it.mergeInventory(entries);
   // Made within a day, or still with the archive: it does not come back.
   await it.clock.advance(hours(23));
   await merge([]);
