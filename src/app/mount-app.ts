@@ -251,6 +251,7 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     rewriteIntervalMs: config.rewriteInterval,
     isTemporary: config.temporary,
     stallTimeoutMs: config.stallTimeout,
+    partialTree: config.partialTree,
     vaultTimeoutMs,
   };
 }

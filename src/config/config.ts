@@ -97,6 +97,9 @@ export const mountShape = {
   ).prefault("60s"),
   keepFree: size("bytes of the local disk to leave to others").prefault("1GiB"),
   ...transferShape,
+  partialTree: toggle(
+    "show vaults before their first inventory has landed; `rsync --delete` takes what is not shown for deleted",
+  ).prefault("false"),
   inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
   nonblockRecall: toggle("let an open with O_NONBLOCK start a recall").prefault("false"),
   recallAhead: whole("N", { from: 0, to: 10_000 }, "recall the next N files of the directory with a cold one").prefault(

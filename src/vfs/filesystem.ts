@@ -99,7 +99,7 @@ export class FileSystem {
     this.room = new StagingRoom({ ...parts, sealNow: () => catalog.runSoon() });
     const { coldOpens, schedule, room } = this;
     this.contents = new FileContents({ ...parts, coldOpens, schedule, room });
-    this.#names = new Namespace(catalog, clock, this.schedule);
+    this.#names = new Namespace({ catalog, clock, schedule: this.schedule, settings });
     this.#vaults = new VaultDirectories({
       catalog,
       clock,

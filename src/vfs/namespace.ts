@@ -12,6 +12,7 @@ import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { isDirectory, permissionMask, typeDirectory, typeSymlink } from "./attributes.js";
 import type { CatalogPort, InodeRecord, NewInode } from "./catalog-port.js";
 import { checkName, trashName } from "./names.js";
+import type { FileSystemSettings } from "./settings.js";
 import type { Rescheduled, UploadSchedule } from "./upload-schedule.js";
 
 export interface Owner {
@@ -40,11 +41,18 @@ export class Namespace {
   readonly #catalog: CatalogPort;
   readonly #clock: Clock;
   readonly #schedule: UploadSchedule;
+  readonly #partialTree: boolean;
 
-  constructor(catalog: CatalogPort, clock: Clock, schedule: UploadSchedule) {
-    this.#catalog = catalog;
-    this.#clock = clock;
-    this.#schedule = schedule;
+  constructor(parts: {
+    readonly catalog: CatalogPort;
+    readonly clock: Clock;
+    readonly schedule: UploadSchedule;
+    readonly settings: Pick<FileSystemSettings, "partialTree">;
+  }) {
+    this.#catalog = parts.catalog;
+    this.#clock = parts.clock;
+    this.#schedule = parts.schedule;
+    this.#partialTree = parts.settings.partialTree;
   }
 
   /** @throws FileSystemError "not-ready" below a vault whose inventory has not landed. */
@@ -306,7 +314,7 @@ export class Namespace {
   }
 
   #requireVisible(directory: InodeRecord): void {
-    if (directory.vault === null) return;
+    if (directory.vault === null || this.#partialTree) return;
     const vault = this.#catalog.vault(directory.vault);
     if (vault === undefined || vault.visibility === "visible") return;
     throw new FileSystemError("not-ready", `Vault ${directory.vault} is not shown before its inventory has landed`, {

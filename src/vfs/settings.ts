@@ -30,6 +30,8 @@ export interface FileSystemSettings {
   readonly isTemporary: (path: readonly string[]) => boolean;
   /** How long a writer waits for room while no upload makes progress. */
   readonly stallTimeoutMs: Milliseconds;
+  /** Whether a vault is shown before its first inventory is merged, with the names that are known so far. */
+  readonly partialTree: boolean;
   /** How long mkdir and rmdir of a vault wait for the service. */
   readonly vaultTimeoutMs: Milliseconds;
 }

@@ -67,6 +67,7 @@ const defaults: FileSystemSettings = {
   isTemporary: () => false,
   stallTimeoutMs: seconds(60),
   vaultTimeoutMs: seconds(10),
+  partialTree: false,
 };
 
 const roomyDisk: LocalDisk = {

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { rootIno, vaultName } from "../../src/domain/ids.js";
+import { deferred } from "../../src/lib/deferred.js";
+import { newArchive, testBytes } from "../support/test-bytes.js";
 import { caller, TestVault, vault } from "../support/test-file-system.js";
 
 const kind = (name: string) => ({ kind: name });
@@ -153,6 +155,27 @@ test("a vault that exists in the service is not shown as empty: mkdir says EEXIS
   await expect(it.fs.makeDirectory({ parent: ino, name: "x" }, 0o755, caller)).rejects.toMatchObject(kind("not-ready"));
   await it.until(() => it.catalog.vault(vaultName("found"))!.visibility === "visible");
   expect(it.fs.lookup(ino, "x")).toBeUndefined();
+});
+
+test("with --partial-tree a vault is shown before, and what is made in it meanwhile keeps its name", async () => {
+  await using it = await TestVault.create({ settings: { partialTree: true } });
+  const found = vaultName("found");
+  await it.service.createVault(found);
+  await it.service.uploadArchive(found, newArchive(testBytes(100), "a"));
+  const landing = deferred<void>();
+  it.service.onCall = async (operation) => {
+    if (operation === "getJobOutput") await landing.promise;
+  };
+  const make = it.fs.makeDirectory({ parent: rootIno, name: "found" }, 0o755, caller);
+  await expect(make).rejects.toMatchObject(kind("exists"));
+  const { ino } = it.catalog.vault(found)!;
+  const names = () => it.fs.list(ino, 0, 10).map(({ name }) => name);
+  expect(names()).toEqual([]);
+  const mine = await it.fs.makeDirectory({ parent: ino, name: "a" }, 0o755, caller);
+  landing.resolve();
+  await it.until(() => it.catalog.vault(found)!.visibility === "visible");
+  expect(it.fs.lookup(ino, "a")?.ino).toBe(mine.ino);
+  expect(names()).toEqual(["a", expect.stringMatching(/^a \(.{8}\)$/)]);
 });
 
 test("mkdir of a vault gives up after ten seconds, and makes no directory", async () => {
