@@ -221,6 +221,7 @@ export class FileContents {
   async flush(number: number, signal: () => AbortSignal): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write && !intent.truncate) return;
+    if (open.syncFailure !== undefined) throw open.syncFailure;
     if (open.dirty) await this.#journal(open);
     if (this.#parts.settings.commit === "archived") await this.#archive(open, signal());
   }
@@ -228,7 +229,7 @@ export class FileContents {
   async fsync(number: number): Promise<void> {
     const { open } = this.handles.handle(number);
     const { file, writes } = open;
-    await file?.sync();
+    await syncFile(open);
     open.synced = open.file === file && open.writes === writes;
     if (open.dirty || open.content?.phase === "writing") await this.#journal(open);
     else if (open.synced) await this.#markDurable(open);
@@ -496,6 +497,7 @@ export class FileContents {
   async #replaceFile(open: OpenFile, content: ContentRecord, file: ContentFile | null): Promise<void> {
     const former = open.file;
     if (open.content?.id !== content.id) open.promised = false;
+    if (open.file !== file) open.syncFailure = undefined;
     open.content = content;
     open.file = file;
     open.synced = false;
@@ -541,6 +543,8 @@ export class FileContents {
       return undefined;
     }
     const { sizeBytes, synced: durable } = open;
+    // What the disk may have lost is kept for a person to judge.
+    const interrupted = open.syncFailure !== undefined;
     const dueAt = this.#parts.schedule.dueAt(open.ino);
     open.content = { ...content, phase: "sealed" };
     open.dirty = false;
@@ -554,10 +558,11 @@ export class FileContents {
           sizeBytes,
           flushed: true,
           recovered: false,
+          interrupted,
           durable,
           dueAt,
         });
-        if (content.version > 1) this.#dropSealedVersions(open.ino, content.id);
+        if (content.version > 1 && !interrupted) this.#dropSealedVersions(open.ino, content.id);
       };
       await (soon ? catalog.mutateSoon(change) : catalog.mutate(change));
     } catch (error) {
@@ -566,6 +571,7 @@ export class FileContents {
       throw error;
     }
     observer({ type: "content-sealed", content: content.id, sizeBytes });
+    if (interrupted) return undefined;
     uploads.enqueue(content.id, dueAt);
     return content.id;
   }
@@ -640,4 +646,16 @@ async function copyThrough(from: ContentFile, into: ContentFile, sizeBytes: numb
 function isNotFound(error: unknown): boolean {
   if (error instanceof FileSystemError) return error.kind === "not-found";
   return (error as NodeJS.ErrnoException).code === "ENOENT";
+}
+
+/** @throws what the disk said, now or before. */
+async function syncFile(open: OpenFile): Promise<void> {
+  const { file } = open;
+  if (open.syncFailure !== undefined) throw open.syncFailure;
+  try {
+    await file?.sync();
+  } catch (error) {
+    if (open.file === file) open.syncFailure = error as Error;
+    throw error;
+  }
 }

@@ -256,13 +256,16 @@ export class FileSystem {
 
   /** syncfs: what all open files have written, and the catalog, survive power loss. */
   async syncAll(): Promise<void> {
+    const failures: unknown[] = [];
     for (const number of this.contents.handles.numbers()) {
       await this.contents.fsync(number).catch((error: unknown) => {
         // Closed meanwhile: its bytes were journaled, and the flush below covers them.
-        if (!(error instanceof FileSystemError && error.kind === "bad-handle")) throw error;
+        if (!(error instanceof FileSystemError && error.kind === "bad-handle")) failures.push(error);
       });
     }
+    // One file that the disk does not take must not keep the others from it.
     await this.syncDirectory();
+    if (failures.length > 0) throw failures[0];
   }
 
   space(): ReturnType<StagingRoom["space"]> & { readonly inodes: number } {

@@ -30,6 +30,11 @@ export class OpenFile {
   promised = false;
   /** Nothing was written since the last fsync. */
   synced = false;
+  /**
+   * Why the disk did not take what was written. It says so once: the next sync would succeed although bytes are lost, so
+   * this stays until there is another file.
+   */
+  syncFailure: Error | undefined;
   /** Counts writes, so that a sync knows whether one came while it ran. */
   writes = 0;
   handles = 0;

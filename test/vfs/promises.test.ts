@@ -144,7 +144,8 @@ test("a failed fsync does not mark the content durable", async () => {
   await it.pwrite(handle, 0, Buffer.from("text"));
   it.fs.contents.handles.handle(handle).open.file!.sync = () => Promise.reject(new Error("input/output error"));
   await expect(it.fs.contents.fsync(handle)).rejects.toThrow("input/output error");
-  await it.close(handle);
+  await expect(it.flush(handle)).rejects.toThrow("input/output error");
+  await it.fs.release(handle);
   expect(it.catalog.contents.find(contentOf(it, "a"))?.durable).toBe(false);
 });
 
