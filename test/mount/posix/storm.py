@@ -186,7 +186,8 @@ class Side:
         return before
 
     def flags(self, slot, flags):
-        fcntl.fcntl(self.fd(slot), fcntl.F_SETFL, flags)
+        # Still without waiting, for the fifos.
+        fcntl.fcntl(self.fd(slot), fcntl.F_SETFL, flags | os.O_NONBLOCK)
 
     def fsync(self, slot):
         os.fsync(self.fd(slot))
