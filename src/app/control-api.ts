@@ -6,6 +6,8 @@
  */
 
 import type { RetrievalTier } from "../protocol/service.js";
+import type { CostReport } from "./cost-tally.js";
+import type { LedgerReport } from "./ledger-report.js";
 
 export type MountPath = readonly string[];
 
@@ -31,6 +33,10 @@ export interface ControlApi {
   ): Promise<RestoreResult>;
   /** How far a `restore` is that somebody waits for; null when it has ended. */
   restoreProgress(request: { readonly batch: string }): Promise<RestoreProgress | null>;
+  /** What files cost to keep, to bring back and to delete; without a path everything that is billed. */
+  cost(request: { readonly paths: readonly MountPath[] }): Promise<CostReport>;
+  /** What was asked of the service so far. @param request.since ISO 8601; null for everything. */
+  ledger(request: { readonly since: string | null }): Promise<LedgerReport>;
   /** Ends that a vault is read-only because another state directory writes to it. */
   takeOverVault(request: { readonly vault: string }): Promise<TakeOverResult>;
   /** Starts an inventory of a vault; with `wait` resolves when it is merged. */

@@ -47,6 +47,8 @@ export function controlClient(
     setPinned: (request) => call("setPinned", request),
     planRestore: (request) => call("planRestore", request),
     restore: (request, signal) => call("restore", request, signal),
+    cost: (request) => call("cost", request),
+    ledger: (request) => call("ledger", request),
     takeOverVault: (request) => call("takeOverVault", request),
     refreshInventory: (request, signal) => call("refreshInventory", request, signal),
     restoreProgress: (request) => call("restoreProgress", request),

@@ -30,6 +30,8 @@ export const requestSchemas = {
   planRestore: z.object(restoreRequest),
   restore: z.object({ ...restoreRequest, wait: z.boolean(), batch: batch.exactOptional() }),
   restoreProgress: z.object({ batch }),
+  cost: z.object({ paths }),
+  ledger: z.object({ since: z.iso.datetime().nullable() }),
   takeOverVault: z.object({ vault: z.string() }),
   fsck: z.object({ verify: z.boolean() }),
   refreshInventory: z.object({ vault: z.string(), wait: z.boolean() }),

@@ -28,6 +28,7 @@ import { serveControl } from "./control-server.js";
 import { controlSocketPath } from "./control-socket.js";
 import { firstContact } from "./first-contact.js";
 import { KernelMemory } from "./kernel-memory.js";
+import { ledgerMeter } from "./ledger-meter.js";
 import { serveMetrics } from "./metrics-server.js";
 import { MountControl } from "./mount-control.js";
 import { MountPaths } from "./mount-paths.js";
@@ -153,6 +154,7 @@ async function assemble(
     onVaultFound: (vault) => watch.refresh(vault),
   });
   stopping.defer(async () => fileSystem.close());
+  stack.meter(ledgerMeter(storage.catalog));
   storage.catalog.setListener(commitEffects({ storage, pipelines, kernel, observer }));
   return { config, options, stack, storage, pipelines, watch, fileSystem, kernel };
 }
@@ -222,6 +224,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     observer: options.observer,
     tier: config.tier,
     prices: config.prices,
+    vault: config.vault ?? null,
     cacheBytesMax: config.cacheSize,
     uploadPatienceMs: config.stallTimeout,
     isGone: (vault) => parts.watch.isGone(vault),

@@ -34,7 +34,10 @@ import type {
   VaultReport,
   WaitResult,
 } from "./control-api.js";
+import { CostSurvey } from "./cost-survey.js";
+import type { CostReport } from "./cost-tally.js";
 import { runFsck } from "./fsck.js";
+import type { LedgerReport } from "./ledger-report.js";
 import type { MountPaths, NamedFile } from "./mount-paths.js";
 import { RecallStatusReports } from "./recall-status.js";
 
@@ -58,6 +61,8 @@ export interface MountControlParts {
   readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
   readonly tier: RetrievalTier;
   readonly prices: PriceTable;
+  /** The one vault that is shown; null for all. */
+  readonly vault: VaultName | null;
   readonly cacheBytesMax: number;
   /** Whether the service, when it was asked last, did not have a vault that the catalog knows. */
   readonly isGone: (vault: VaultName) => boolean;
@@ -74,11 +79,20 @@ export class MountControl implements ControlApi {
   readonly #startedAt: Instant;
   readonly #batches: BatchRestore;
   readonly #recallReports: RecallStatusReports;
+  readonly #survey: CostSurvey;
 
   constructor(parts: MountControlParts) {
     this.#parts = parts;
     const { coldOpens } = parts.fileSystem;
     this.#batches = new BatchRestore({ ...parts, coldOpens, isLocal: parts.about.service.local });
+    this.#survey = new CostSurvey({
+      ...parts,
+      isFree: parts.about.service.local,
+      placeOf: (archive) => {
+        if (parts.cache.has(archive)) return "here";
+        return parts.recalls.status(archive) === undefined ? "cold" : "recalling";
+      },
+    });
     this.#recallReports = new RecallStatusReports({
       ...parts,
       nameOfArchive: (archive) => this.#nameOfArchive(archive),
@@ -181,6 +195,14 @@ export class MountControl implements ControlApi {
 
   async restoreProgress({ batch }: { readonly batch: string }): Promise<RestoreProgress | null> {
     return this.#batches.progress(batch);
+  }
+
+  cost({ paths }: { readonly paths: readonly MountPath[] }): Promise<CostReport> {
+    return this.#survey.cost(paths);
+  }
+
+  async ledger({ since }: { readonly since: string | null }): Promise<LedgerReport> {
+    return this.#survey.ledger(since);
   }
 
   async takeOverVault({ vault: name }: { readonly vault: string }): Promise<TakeOverResult> {

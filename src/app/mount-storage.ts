@@ -84,6 +84,7 @@ function openCatalog(config: MountConfig, binding: ServiceStack["binding"], boot
     bootId,
     clock: systemClock,
     trash: config.trash,
+    minimumStorageDays: config.prices.minimumStorageDays,
     treeDefaults: {
       fileMode: 0o666 & ~config.umask,
       directoryMode: 0o777 & ~config.umask,

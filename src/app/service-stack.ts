@@ -1,6 +1,7 @@
 /** The archive service of a mount: where it is, and the wrappers around it in their one order. */
 
 import { httpCasService } from "../client/http-cas-service.js";
+import { meteredService, type ServiceMeter } from "../client/metered-service.js";
 import { observedService } from "../client/observed-service.js";
 import { retryingService } from "../client/retrying-service.js";
 import { throttledService } from "../client/throttled-service.js";
@@ -24,6 +25,8 @@ export interface ServiceStack extends AsyncDisposable {
   readonly binding: { readonly endpoint: string; readonly appId: string; readonly region: string };
   /** For those who talk to the service in their own way. */
   readonly credentials: Credentials;
+  /** From now on `meter` hears of every request. */
+  meter(meter: ServiceMeter): void;
   /** Must not appear in any log. */
   readonly secrets: readonly string[];
 }
@@ -52,7 +55,8 @@ export async function openService(
       poolSize: connectionsMax,
     }),
   );
-  const http = moving.service;
+  let meter: ServiceMeter | undefined;
+  const http = meteredService(moving.service, () => meter);
   const limits = { transfersMax: 2 * config.parallel, callsMax };
   const throttled = throttledService(http, { limits, clock: systemClock });
   // Retry outside throttle: a call that waits for its next attempt must not hold a slot.
@@ -64,6 +68,9 @@ export async function openService(
     dataDirectory: place.dataDirectory,
     binding: { endpoint: place.identity, appId, region: regionOf(place.identity) },
     credentials: place.credentials,
+    meter: (listener) => {
+      meter = listener;
+    },
     secrets: [secretKey],
     [Symbol.asyncDispose]: () => moving[Symbol.asyncDispose](),
   };

@@ -7,9 +7,17 @@
 
 import { existsSync } from "node:fs";
 import type { FileSystemError } from "../domain/errors.js";
-import { type ArchiveKey, type ContentId, type InodeNumber, rootIno, type VaultName } from "../domain/ids.js";
-import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
+import {
+  type ArchiveId,
+  type ArchiveKey,
+  type ContentId,
+  type InodeNumber,
+  rootIno,
+  type VaultName,
+} from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
 import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
+import { remainingByteDays, type StoredArchive } from "../protocol/prices.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
 import { isRegular, typeDirectory } from "../vfs/attributes.js";
@@ -30,6 +38,7 @@ import { ContentTable, type StoredContent } from "./content-table.js";
 import { Database } from "./database.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
 import { InventoryTable } from "./inventory-table.js";
+import { LedgerTable } from "./ledger-table.js";
 import { type Binding, MetaTable } from "./meta-table.js";
 import { MissingTable } from "./missing-table.js";
 import { NumberMint } from "./number-mint.js";
@@ -71,13 +80,16 @@ export interface CatalogListener {
 export interface CatalogOptions {
   /** File of the catalog. */
   readonly path: string;
-  readonly binding: Binding;
+  /** null: whatever it is bound to; nobody is going to talk to the service. */
+  readonly binding: Binding | null;
   /** Kernel's boot id: tells whether the power may have failed since a content was written. */
   readonly bootId: string;
   readonly clock: Clock;
   readonly treeDefaults: TreeDefaults;
   /** Whether archives that are deleted or overwritten stay in the trash while they cost nothing. */
   readonly trash: boolean;
+  /** For so many days the service bills every archive. */
+  readonly minimumStorageDays: number;
 }
 
 export class Catalog implements CatalogPort {
@@ -86,6 +98,7 @@ export class Catalog implements CatalogPort {
   readonly uploads: UploadTable;
   readonly recalls: RecallTable;
   readonly recallUse: RecallUseTable;
+  readonly ledger: LedgerTable;
   readonly inventories: InventoryTable;
   readonly cached: CachedTable;
   readonly missing: MissingTable;
@@ -93,6 +106,8 @@ export class Catalog implements CatalogPort {
   readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
   /** Where the catalog was made by this call: all vaults found in the service wait for their inventory. */
   readonly isNew: boolean;
+  /** The archive service that it belongs to, in words that begin with the endpoint. */
+  readonly boundTo: string;
   readonly writerId: string;
   readonly #database: Database;
   readonly #clock: Clock;
@@ -102,6 +117,7 @@ export class Catalog implements CatalogPort {
   readonly #xattrs: XattrTable;
   readonly #trash: Trash;
   readonly #keepsTrash: boolean;
+  readonly #minimumStorageDays: number;
   #listener: CatalogListener | undefined;
 
   /** @throws UsageError when it is in use, damaged, or bound to another archive. */
@@ -122,7 +138,8 @@ export class Catalog implements CatalogPort {
     this.#database = database;
     this.#clock = options.clock;
     const meta = new MetaTable(sql);
-    meta.bind(options.binding);
+    if (options.binding !== null) meta.bind(options.binding);
+    this.boundTo = meta.boundTo;
     const writerId = meta.writerId();
     this.writerId = writerId;
     this.vaultTable = new VaultTable(sql);
@@ -142,10 +159,12 @@ export class Catalog implements CatalogPort {
     this.#xattrs = new XattrTable(sql);
     this.trashTable = new TrashTable(sql);
     this.#keepsTrash = options.trash;
+    this.#minimumStorageDays = options.minimumStorageDays;
     const nameChanged = (parent: InodeNumber, name: string) =>
       this.#tell((listener) => listener.nameAppeared(parent, name));
     const tree = new TreeBuilder(this.#inodes, options.treeDefaults, nameChanged);
     this.#trash = new Trash({
+      freeMs: hours(24 * options.minimumStorageDays),
       table: this.trashTable,
       inodes: this.#inodes,
       contents: this.contents,
@@ -154,9 +173,14 @@ export class Catalog implements CatalogPort {
       tree,
       onNameGone: nameChanged,
     });
-    this.recalls = new RecallTable(database, this.contents, options.clock, (archive) =>
-      this.#tell((listener) => listener.contentLanded(archive)),
-    );
+    this.ledger = new LedgerTable(database, options.clock);
+    this.recalls = new RecallTable({
+      database,
+      contents: this.contents,
+      ledger: this.ledger,
+      clock: options.clock,
+      onLanded: (archive) => this.#tell((listener) => listener.contentLanded(archive)),
+    });
     this.recallUse = new RecallUseTable(database);
     this.cached = new CachedTable(database);
     this.uploads = new UploadTable({
@@ -182,7 +206,8 @@ export class Catalog implements CatalogPort {
           if (!this.cached.has(archive, sizeBytes)) this.cached.insert({ key: archive, ...copy });
           this.#tell((listener) => listener.contentArchived(content, archive, sizeBytes, ino));
         },
-        unwanted: (archived) => this.#bury(archived.vault, archived.archiveId, null),
+        unwanted: ({ vault, archiveId, sizeBytes }) =>
+          this.#bury(vault, archiveId, null, { sizeBytes, createdAt: this.#clock.now() }),
       },
     });
     this.missing = new MissingTable(sql);
@@ -192,7 +217,7 @@ export class Catalog implements CatalogPort {
       contents: this.contents,
       tombstones: this.#tombstones,
       uploads: this.uploads,
-      bury: (vault, archive) => this.#bury(vault, archive, null),
+      bury: (vault, archive, facts) => this.#bury(vault, archive, null, facts),
       missing: this.missing,
       onMissing: (copies) => this.#tell((listener) => listener.lastCopies(copies)),
       writerId,
@@ -220,6 +245,7 @@ export class Catalog implements CatalogPort {
   }
 
   close(): Promise<void> {
+    this.ledger.close();
     return this.#database.close();
   }
 
@@ -511,6 +537,13 @@ export class Catalog implements CatalogPort {
     this.vaultTable.remove(name);
   }
 
+  /** The service has deleted an archive: what of its minimum time is left is billed now. */
+  noteDeleted(vault: VaultName, archive: ArchiveId): void {
+    const facts = this.vaultTable.find(vault) && this.#tombstones.factsOf(vault, archive);
+    const byteDays = facts && remainingByteDays(facts, this.#clock.now(), this.#minimumStorageDays);
+    this.ledger.note("delete", { bytes: facts?.sizeBytes ?? 0, byteDays: byteDays ?? 0 });
+  }
+
   hasPendingDeletes(name: VaultName): boolean {
     return this.#tombstones.hasPending(name);
   }
@@ -594,8 +627,13 @@ export class Catalog implements CatalogPort {
     if (this.trashTable.passOn(content, next) && next === null) this.#tell((listener) => listener.trashChanged());
   }
 
-  #bury(vault: VaultName, archive: ColdArchive["id"], waitsFor: ContentId | null): void {
-    this.#tombstones.insert(vault, archive, this.#clock.now(), this.#stillWaitedFor(waitsFor));
+  /** @param facts Of an archive that is not in the catalog. */
+  #bury(vault: VaultName, archive: ArchiveId, waitsFor: ContentId | null, facts?: StoredArchive): void {
+    this.#tombstones.insert(vault, archive, {
+      dueAt: this.#clock.now(),
+      waitsFor: this.#stillWaitedFor(waitsFor),
+      facts,
+    });
     this.#tell((listener) => listener.deletesPending());
   }
 

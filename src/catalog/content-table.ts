@@ -5,6 +5,7 @@ import { type ByteCount, byteCount } from "../domain/bytes.js";
 import type { ArchiveId, ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
+import type { StoredArchive } from "../protocol/prices.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { ContentChanges, ContentPhase, ContentRecord } from "../vfs/catalog-port.js";
@@ -88,6 +89,7 @@ export class ContentTable {
   readonly #nextVersion: BetterSqlite3.Statement<[number], number>;
   readonly #setVersions: BetterSqlite3.Statement<[number, number]>;
   readonly #archive: BetterSqlite3.Statement<[number], ArchiveRow>;
+  readonly #archivesAfter: BetterSqlite3.Statement<[Record<string, number | null>], ArchiveRow>;
   readonly #archivedAt: BetterSqlite3.Statement<[number], number>;
   readonly #archiveById: BetterSqlite3.Statement<[number, string], ArchiveRow>;
   readonly #insertArchive: BetterSqlite3.Statement<
@@ -147,6 +149,9 @@ export class ContentTable {
       .pluck();
     this.#setVersions = sql.prepare("UPDATE inode SET versions = ? WHERE ino = ?");
     this.#archive = sql.prepare("SELECT * FROM archive WHERE key = ?");
+    this.#archivesAfter = sql.prepare(
+      "SELECT * FROM archive WHERE key > $key AND ($vault IS NULL OR vault_id = $vault) ORDER BY key LIMIT $limit",
+    );
     this.#archivedAt = sql.prepare<[number], number>("SELECT created_at_ms FROM archive WHERE key = ?").pluck();
     this.#archiveById = sql.prepare("SELECT * FROM archive WHERE vault_id = ? AND archive_id = ?");
     this.#inodeOfArchive = sql.prepare<[number], number>("SELECT ino FROM content WHERE archive_key = ?").pluck();
@@ -262,6 +267,20 @@ export class ContentTable {
   archive(key: ArchiveKey): ColdArchive | undefined {
     const row = this.#archive.get(key);
     return row && this.#toColdArchive(row);
+  }
+
+  /** Archives of `vault`, or of all when it is null, in the order of their keys: those after `key`, at most `limit`. */
+  archivesAfter(key: number, vault: VaultName | null, limit: number): (StoredArchive & { readonly key: ArchiveKey })[] {
+    const rows = this.#archivesAfter.all({
+      key,
+      vault: vault === null ? null : this.#vaults.idOf(vault),
+      limit,
+    });
+    return rows.map((row) => ({
+      key: row.key as ArchiveKey,
+      sizeBytes: byteCount(row.size_bytes),
+      createdAt: row.created_at_ms as Instant,
+    }));
   }
 
   descriptionOf(key: ArchiveKey): string {

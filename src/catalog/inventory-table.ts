@@ -7,11 +7,13 @@
  */
 
 import type BetterSqlite3 from "better-sqlite3";
+import { byteCount } from "../domain/bytes.js";
 import type { ArchiveId, ArchiveKey, InodeNumber, JobId, VaultName } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
 import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
 import { invariant } from "../lib/invariant.js";
 import { parseDescription } from "../protocol/description.js";
+import type { StoredArchive } from "../protocol/prices.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import type { InventoryCatalog, InventoryEntry, InventoryMerge, InventoryOutcome } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
@@ -52,7 +54,7 @@ export class InventoryTable implements InventoryCatalog {
   readonly #contents: ContentTable;
   readonly #tombstones: TombstoneTable;
   readonly #uploads: Pick<UploadTable, "isUnanswered">;
-  readonly #bury: (vault: VaultName, archive: ArchiveId) => void;
+  readonly #bury: (vault: VaultName, archive: ArchiveId, facts: StoredArchive) => void;
   readonly #tree: TreeBuilder;
   readonly #missing: MissingTable;
   readonly #onMissing: (copies: readonly ArchiveKey[]) => void;
@@ -77,7 +79,7 @@ export class InventoryTable implements InventoryCatalog {
     readonly tombstones: TombstoneTable;
     readonly uploads: Pick<UploadTable, "isUnanswered">;
     /** Inside `mutate`: the archive is to be deleted. */
-    readonly bury: (vault: VaultName, archive: ArchiveId) => void;
+    readonly bury: (vault: VaultName, archive: ArchiveId, facts: StoredArchive) => void;
     readonly tree: TreeBuilder;
     readonly missing: MissingTable;
     /** Inside `mutate`: these copies in the cache are the last of their bytes. */
@@ -200,7 +202,7 @@ export class InventoryTable implements InventoryCatalog {
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
     const isOwn = parsed.kind === "casfs" && parsed.writer === this.#writerId;
     if (isOwn && this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) {
-      this.#bury(vault, id);
+      this.#bury(vault, id, { sizeBytes: byteCount(row.size_bytes), createdAt: row.created_at_ms as Instant });
       return;
     }
     const key = this.#contents.insertArchive({

@@ -20,6 +20,11 @@ export class MetaTable {
     this.#set = sql.prepare("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)");
   }
 
+  /** What it is bound to, in words that begin with the endpoint; empty when to nothing. */
+  get boundTo(): string {
+    return this.#get.get("binding") ?? "";
+  }
+
   /** Binds at first use. @throws UsageError when the state directory belongs to another archive. */
   bind(binding: Binding): void {
     const wanted = `${binding.endpoint} (account ${binding.appId}, region ${binding.region})`;

@@ -6,9 +6,17 @@
 
 import type BetterSqlite3 from "better-sqlite3";
 import { UsageError } from "../domain/errors.js";
-import { missingStep, recallReplacedStep, recallUseStep, schema, trashStep, writerStep } from "./schema.js";
+import { ledgerStep, missingStep, recallReplacedStep, recallUseStep, schema, trashStep, writerStep } from "./schema.js";
 
-const steps: readonly string[] = [schema, trashStep, recallReplacedStep, recallUseStep, writerStep, missingStep];
+const steps: readonly string[] = [
+  schema,
+  trashStep,
+  recallReplacedStep,
+  recallUseStep,
+  writerStep,
+  missingStep,
+  ledgerStep,
+];
 
 /** @throws UsageError when a newer casfs has written the catalog. */
 export function migrate(sql: BetterSqlite3.Database): void {

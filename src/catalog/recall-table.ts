@@ -1,4 +1,4 @@
-/** The recall journal, and the ledger of what was asked of the service. */
+/** The recall journal. A job that is paid for goes into the ledger in the same transaction. */
 
 import type BetterSqlite3 from "better-sqlite3";
 import type { ArchiveKey, JobId } from "../domain/ids.js";
@@ -7,6 +7,7 @@ import type { RetrievalTier } from "../protocol/service.js";
 import type { JournaledRecall, RestoreJournal } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
+import type { LedgerTable } from "./ledger-table.js";
 
 interface RecallRow {
   readonly archive_key: number;
@@ -25,27 +26,31 @@ export class RecallTable implements RestoreJournal {
   readonly #replace: BetterSqlite3.Statement<[number]>;
   readonly #setJob: BetterSqlite3.Statement<[string, number]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
-  readonly #book: BetterSqlite3.Statement<[string, number, number, number]>;
-  readonly #settle: BetterSqlite3.Statement<[string, number]>;
-
+  readonly #tierOf: BetterSqlite3.Statement<[number], string>;
+  readonly #ledger: LedgerTable;
   readonly #onLanded: (archive: ArchiveKey) => void;
 
-  /** @param onLanded Called inside `mutate` when a content has landed. */
-  constructor(database: Database, contents: ContentTable, clock: Clock, onLanded: (archive: ArchiveKey) => void) {
-    this.#onLanded = onLanded;
-    this.#database = database;
-    this.#contents = contents;
-    this.#clock = clock;
-    const { sql } = database;
+  constructor(parts: {
+    readonly database: Database;
+    readonly contents: ContentTable;
+    readonly ledger: LedgerTable;
+    readonly clock: Clock;
+    /** Called inside `mutate` when a content has landed. */
+    readonly onLanded: (archive: ArchiveKey) => void;
+  }) {
+    this.#onLanded = parts.onLanded;
+    this.#database = parts.database;
+    this.#contents = parts.contents;
+    this.#ledger = parts.ledger;
+    this.#clock = parts.clock;
+    const { sql } = parts.database;
     this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key");
     this.#insert = sql.prepare(`INSERT INTO recall (archive_key, tier, requested_at_ms) VALUES (?, ?, ?)
       ON CONFLICT (archive_key) DO UPDATE SET tier = excluded.tier, job_id = NULL`);
     this.#replace = sql.prepare("UPDATE recall SET job_id = NULL, replaced = replaced + 1 WHERE archive_key = ?");
     this.#setJob = sql.prepare("UPDATE recall SET job_id = ? WHERE archive_key = ?");
     this.#remove = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
-    this.#book = sql.prepare(`INSERT INTO recall_ledger (job_id, size_bytes, requested_at_ms, archive_key, tier)
-      SELECT ?, ?, ?, archive_key, tier FROM recall WHERE archive_key = ?`);
-    this.#settle = sql.prepare("UPDATE recall_ledger SET outcome = ? WHERE archive_key = ? AND outcome IS NULL");
+    this.#tierOf = sql.prepare<[number], string>("SELECT tier FROM recall WHERE archive_key = ?").pluck();
   }
 
   unfinished(): JournaledRecall[] {
@@ -74,17 +79,19 @@ export class RecallTable implements RestoreJournal {
   didRequest(archive: ArchiveKey, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {
     return this.#database.mutate(() => {
       this.#setJob.run(job, archive);
-      if (isFree) return;
-      this.#book.run(job, this.#contents.archive(archive)?.sizeBytes ?? 0, this.#clock.now(), archive);
+      const tier = this.#tierOf.get(archive) as RetrievalTier | undefined;
+      if (isFree || tier === undefined) return;
+      const bytes = this.#contents.archive(archive)?.sizeBytes ?? 0;
+      this.#ledger.write({ item: `retrieval-${tier}`, count: 1, bytes, byteDays: 0 });
     });
   }
 
   didLand(archive: ArchiveKey): Promise<void> {
-    return this.#end(archive, "landed", () => this.#onLanded(archive));
+    return this.#end(archive, () => this.#onLanded(archive));
   }
 
-  didFail(archive: ArchiveKey, message: string): Promise<void> {
-    return this.#end(archive, message);
+  didFail(archive: ArchiveKey): Promise<void> {
+    return this.#end(archive);
   }
 
   /** Inside `mutate`: the archive is deleted, so its recall is pointless. */
@@ -92,11 +99,10 @@ export class RecallTable implements RestoreJournal {
     this.#remove.run(archive);
   }
 
-  #end(archive: ArchiveKey, outcome: string, then: () => void = () => {}): Promise<void> {
+  #end(archive: ArchiveKey, then: () => void = () => {}): Promise<void> {
     return this.#database.mutate(() => {
       then();
       this.#remove.run(archive);
-      this.#settle.run(outcome, archive);
     });
   }
 }

@@ -237,3 +237,21 @@ export const writerStep = `
 export const missingStep = `
   CREATE INDEX archive_missing ON archive(key) WHERE missing_runs > 0;
 `;
+
+/** A later step: the ledger of what was asked for, by the day; and of what age and size a deleted archive was. */
+export const ledgerStep = `
+  CREATE TABLE ledger (
+    day        INTEGER NOT NULL,  -- since 1970, UTC; of old days, the first of their month
+    item       TEXT NOT NULL,     -- ledger-table.ts has the list
+    count      INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL,
+    byte_days  REAL NOT NULL,     -- of deletions: bytes times the days that are billed all the same
+    PRIMARY KEY (day, item)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO ledger SELECT requested_at_ms / 86400000, 'retrieval-' || tier, count(*), sum(size_bytes), 0
+    FROM recall_ledger GROUP BY 1, 2;
+  DROP TABLE recall_ledger;  -- a row for each recall, for ever
+
+  ALTER TABLE tombstone ADD COLUMN size_bytes INTEGER;     -- NULL: not known
+  ALTER TABLE tombstone ADD COLUMN created_at_ms INTEGER;  -- of the archive
+`;

@@ -1,8 +1,10 @@
 /** Archives that are no longer wanted: deleted in the service once, remembered until an inventory lacks them. */
 
 import type BetterSqlite3 from "better-sqlite3";
+import { byteCount } from "../domain/bytes.js";
 import type { ArchiveId, ContentId, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
+import type { StoredArchive } from "../protocol/prices.js";
 import type { PendingDelete } from "../upload/ports.js";
 import type { VaultTable } from "./vault-table.js";
 
@@ -14,12 +16,27 @@ interface TombstoneRow {
   readonly error: string | null;
 }
 
+interface FactsRow {
+  readonly size_bytes: number | null;
+  readonly created_at_ms: number | null;
+}
+
+type InsertParameters = [Record<string, number | string | null>];
+
+interface Burial {
+  readonly dueAt: Instant;
+  /** The content that replaces the archive: the delete waits until that is archived. */
+  readonly waitsFor: ContentId | null;
+  readonly facts?: StoredArchive | undefined;
+}
+
 export class TombstoneTable {
   readonly #vaults: VaultTable;
   readonly #pending: BetterSqlite3.Statement<[], TombstoneRow>;
   readonly #pendingInVault: BetterSqlite3.Statement<[number], number>;
   readonly #find: BetterSqlite3.Statement<[number, string], number>;
-  readonly #insert: BetterSqlite3.Statement<[number, string, number, number | null]>;
+  readonly #insert: BetterSqlite3.Statement<InsertParameters>;
+  readonly #factsOf: BetterSqlite3.Statement<[number, string], FactsRow>;
   readonly #setWaitsFor: BetterSqlite3.Statement<[number | null, number]>;
   readonly #revoke: BetterSqlite3.Statement<[number, string]>;
   readonly #setDeleted: BetterSqlite3.Statement<[number, number, string]>;
@@ -39,7 +56,13 @@ export class TombstoneTable {
       .prepare<[number, string], number>("SELECT 1 FROM tombstone WHERE vault_id = ? AND archive_id = ?")
       .pluck();
     this.#insert = sql.prepare(
-      "INSERT OR IGNORE INTO tombstone (vault_id, archive_id, due_at_ms, waits_for) VALUES (?, ?, ?, ?)",
+      `INSERT OR IGNORE INTO tombstone (vault_id, archive_id, due_at_ms, waits_for, size_bytes, created_at_ms)
+       VALUES ($vault, $archive, $dueAt, $waitsFor,
+         coalesce($size, (SELECT size_bytes FROM archive WHERE vault_id = $vault AND archive_id = $archive)),
+         coalesce($createdAt, (SELECT created_at_ms FROM archive WHERE vault_id = $vault AND archive_id = $archive)))`,
+    );
+    this.#factsOf = sql.prepare(
+      "SELECT size_bytes, created_at_ms FROM tombstone WHERE vault_id = ? AND archive_id = ?",
     );
     this.#setWaitsFor = sql.prepare("UPDATE tombstone SET waits_for = ? WHERE waits_for = ?");
     this.#revoke = sql.prepare("DELETE FROM tombstone WHERE vault_id = ? AND archive_id = ? AND deleted_at_ms IS NULL");
@@ -72,9 +95,23 @@ export class TombstoneTable {
     return this.#find.get(this.#vaults.idOf(vault), archive) !== undefined;
   }
 
-  /** @param waitsFor The content that replaces the archive: the delete waits until that is archived. */
-  insert(vault: VaultName, archive: ArchiveId, dueAt: Instant, waitsFor: ContentId | null): void {
-    this.#insert.run(this.#vaults.idOf(vault), archive, dueAt, waitsFor);
+  /** @param facts Of an archive that is not in the catalog. */
+  insert(vault: VaultName, archive: ArchiveId, { dueAt, waitsFor, facts }: Burial): void {
+    this.#insert.run({
+      vault: this.#vaults.idOf(vault),
+      archive,
+      dueAt,
+      waitsFor,
+      size: facts?.sizeBytes ?? null,
+      createdAt: facts?.createdAt ?? null,
+    });
+  }
+
+  /** Size and age of an archive that is deleted; undefined when nobody knows them. */
+  factsOf(vault: VaultName, archive: ArchiveId): StoredArchive | undefined {
+    const { size_bytes: size, created_at_ms: createdAt } = this.#factsOf.get(this.#vaults.idOf(vault), archive) ?? {};
+    if (size == null || createdAt == null) return undefined;
+    return { sizeBytes: byteCount(size), createdAt: createdAt as Instant };
   }
 
   /**

@@ -8,9 +8,8 @@
 
 import { randomUUID } from "node:crypto";
 import type { ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
-import { fileTime, hours, type Instant } from "../domain/time.js";
+import { fileTime, hours, type Instant, type Milliseconds } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
-import { minimumStorageDays } from "../protocol/prices.js";
 import { typeDirectory } from "../vfs/attributes.js";
 import { trashName } from "../vfs/names.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
@@ -23,6 +22,8 @@ import type { XattrTable } from "./xattr-table.js";
 
 export interface TrashParts {
   readonly table: TrashTable;
+  /** For so long the service bills an archive anyway. */
+  readonly freeMs: Milliseconds;
   readonly inodes: InodeTable;
   readonly contents: ContentTable;
   readonly vaults: VaultTable;
@@ -34,7 +35,6 @@ export interface TrashParts {
 
 /** An archive that is older than what CAS bills anyway still stays for a day, for who has slipped. */
 const graceMs = hours(24);
-const freeMs = hours(24 * minimumStorageDays);
 
 export class Trash {
   readonly #parts: TrashParts;
@@ -119,7 +119,7 @@ export class Trash {
   }
 
   #purgeAt(archive: ArchiveKey, now: Instant): Instant {
-    return Math.max(this.#parts.contents.archivedAt(archive) + freeMs, now + graceMs) as Instant;
+    return Math.max(this.#parts.contents.archivedAt(archive) + this.#parts.freeMs, now + graceMs) as Instant;
   }
 
   /** Names from the vault's directory down to `directory`, and what those directories look like. */

@@ -14,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommands>>> = {
   unmount: async () => (await import("./commands/unmount.js")).addUnmountCommand,
   status: async () => (await import("./commands/status.js")).addStatusCommand,
   restore: async () => (await import("./commands/restore.js")).addRestoreCommand,
+  cost: async () => (await import("./commands/cost.js")).addCostCommand,
   wait: async () => (await import("./commands/wait.js")).addWaitCommand,
   evict: async () => (await import("./commands/evict.js")).addEvictCommand,
   pin: async () => (await import("./commands/pin.js")).addPinCommands,

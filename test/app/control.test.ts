@@ -34,6 +34,8 @@ class FakeApi implements ControlApi {
   setPinned = (request: unknown) => this.#note("setPinned", request, { files: 3 });
   planRestore = (request: unknown) => this.#note("planRestore", request, { files: 4 } as never);
   restore = (request: unknown) => this.#note("restore", request, { started: 1, landed: 0, failed: [] });
+  cost = (request: unknown) => this.#note("cost", request, { currency: "CNY" } as never);
+  ledger = (request: unknown) => this.#note("ledger", request, { months: [] } as never);
   takeOverVault = (request: unknown) =>
     this.#note("takeOverVault", request, { otherWriter: "other", uploads: 1, deletes: 2 });
   restoreProgress = (request: unknown) => this.#note("restoreProgress", request, null);
@@ -82,6 +84,8 @@ describe("calls", () => {
     expect(await client.setPinned({ paths, pinned: false })).toEqual({ files: 3 });
     expect(await client.planRestore({ paths, recursive: true, tier: "bulk" })).toEqual({ files: 4 });
     expect(await client.restore({ paths, recursive: false, wait: true }, signal)).toMatchObject({ started: 1 });
+    expect(await client.cost({ paths })).toEqual({ currency: "CNY" });
+    expect(await client.ledger({ since: null })).toEqual({ months: [] });
     expect(await client.takeOverVault({ vault: "photos" })).toEqual({ otherWriter: "other", uploads: 1, deletes: 2 });
     expect(await client.refreshInventory({ vault: "photos", wait: false }, signal)).toEqual({ merged: true });
 
@@ -95,6 +99,8 @@ describe("calls", () => {
       ["setPinned", { paths, pinned: false }],
       ["planRestore", { paths, recursive: true, tier: "bulk" }],
       ["restore", { paths, recursive: false, wait: true }],
+      ["cost", { paths }],
+      ["ledger", { since: null }],
       ["takeOverVault", { vault: "photos" }],
       ["refreshInventory", { vault: "photos", wait: false }],
       ["restoreProgress", { batch: "mine" }],

@@ -24,6 +24,7 @@ const openCatalog = (changes: Partial<typeof binding> = {}) =>
     bootId: "boot",
     clock: new FakeClock(),
     trash: false,
+    minimumStorageDays: 90,
     treeDefaults: { fileMode: 0o644, directoryMode: 0o755, uid: 1, gid: 2 },
   });
 

@@ -97,6 +97,64 @@ describe.skipIf(reason !== undefined)(`recall budget${reason ? ` (skipped: ${rea
     expect((await shell('cat "$1" | wc -c', mount.path("indexed/cold1"))).stdout).toBe("5000\n");
   });
 
+  test("`casfs cost` tells what files cost and what was asked for, with the mount and without it", async () => {
+    await mountWith();
+    await coldFiles("priced", 3);
+    expect((await shell('cat "$1" | wc -c', mount.path("priced/cold1"))).stdout).toBe("5000\n");
+    const ofFile = await casfs("cost", "--json", mount.path("priced/cold2"));
+    expect(JSON.parse(ofFile.stdout)).toMatchObject([
+      {
+        mountpoint: mount.mountpoint,
+        currency: "CNY",
+        free: false,
+        stored: { archives: 1, bytes: 5000 },
+        restore: { archives: 1 },
+      },
+    ]);
+    const ofState = ["cost", "--json", "--state", mount.state];
+    const whole = [...ofState, "priced"];
+    const ledger = [...ofState, "--ledger"];
+    const mounted = {
+      cost: JSON.parse((await casfs(...whole)).stdout),
+      ledger: JSON.parse((await casfs(...ledger)).stdout),
+    };
+    expect(mounted.cost).toMatchObject([
+      { mountpoint: mount.mountpoint, stored: { archives: 3, bytes: 15_000 }, restore: { archives: 2, bytes: 10_000 } },
+    ]);
+    expect(mounted.cost[0].restore.tiers.standard.price).toBeGreaterThan(0);
+    expect(mounted.cost[0].deletion).toMatchObject({ young: 3 });
+    expect(mounted.ledger[0].months).toMatchObject([
+      {
+        retrievals: { standard: { count: 1, bytes: 5000 } },
+        uploads: { count: 3, bytes: 15_000 },
+      },
+    ]);
+    await mount.unmount();
+
+    const offline = {
+      cost: JSON.parse((await casfs(...whole)).stdout),
+      ledger: JSON.parse((await casfs(...ledger)).stdout),
+    };
+    expect(offline.cost[0]).toMatchObject({
+      mountpoint: null,
+      stored: mounted.cost[0].stored,
+      restore: mounted.cost[0].restore,
+    });
+    const { retrievals, uploads } = mounted.ledger[0].months[0];
+    expect(offline.ledger[0].months).toMatchObject([{ retrievals, uploads }]);
+    const text = await casfs("cost", "--state", mount.state, "priced/cold2");
+    expect(text.stdout).toMatch(
+      /^storing {4}1 archive, 4.8KiB: less than 0.01 CNY a month\nrestoring {2}1 archive, 4.8KiB not here\n/,
+    );
+    expect(await casfs("cost", "--state", join(mount.directory, "nothing"))).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining("there is no catalog in it"),
+    });
+    expect(await casfs("cost", "--ledger", "a")).toMatchObject({ status: 2 });
+    expect(await casfs("cost", "--since", "2026-01-01")).toMatchObject({ status: 2 });
+    await mountWith();
+  });
+
   test("`casfs status` shows who waits for which job", async () => {
     await mountWith("--tier", "bulk"); // takes five seconds
     await coldFiles("waited", 1);

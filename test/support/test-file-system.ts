@@ -9,6 +9,7 @@
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ledgerMeter } from "../../src/app/ledger-meter.js";
 import { recoverStaging } from "../../src/app/staging-recovery.js";
 import { ContentCache } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
@@ -17,6 +18,7 @@ import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.j
 import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { WrittenHashes } from "../../src/cache/written-hashes.js";
 import { Catalog } from "../../src/catalog/catalog.js";
+import { meteredService } from "../../src/client/metered-service.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ContentId, type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
@@ -412,6 +414,7 @@ export class TestVault implements AsyncDisposable {
       clock,
       treeDefaults,
       trash: this.#options.trash ?? false,
+      minimumStorageDays: publishedPrices.minimumStorageDays,
     });
     const layout = new CacheLayout(directory);
     const hashPool = this.#hashPool;
@@ -426,7 +429,8 @@ export class TestVault implements AsyncDisposable {
     await this.#hashes?.[Symbol.asyncDispose]();
     this.#hashes = new WrittenHashes(hashPool, { partBytes: 16 * MIB, wholeBytesMax: 100 * MIB });
     const staging = await StagingDirectory.open({ layout, hashes: this.#hashes, cachedCopies: cache, budget });
-    const { service, kill } = mortal(this.service);
+    const { service: reachable, kill } = mortal(this.service);
+    const service = meteredService(reachable, () => ledgerMeter(catalog));
     const uploader = new Uploader(
       { service, journal: catalog.uploads, files: staging, clock, observer },
       {
