@@ -97,6 +97,31 @@ describe.skipIf(reason !== undefined)(
       timeoutMs,
     );
 
+    test(
+      "what several processes do at once fits together, and the next mount shows the same",
+      async () => {
+        const place = mount.path("v", "crowd");
+        await mkdir(place);
+        const crowd = (...more: readonly string[]) =>
+          run("python3", ["-B", join(directory, "crowd.py"), place, ...more], { timeoutMs });
+        const changed = await crowd(seed, String(Math.ceil(steps / 4)));
+        expect(changed, `seed ${seed}`).toMatchObject({ status: 0, stderr: "" });
+        await mount.unmount();
+        await mount.mount(["--allow-other", "--read-only"]);
+        expect((await crowd()).stdout, `seed ${seed}`).toBe(changed.stdout);
+      },
+      timeoutMs,
+    );
+
+    test("with --read-only every change is EROFS, and reading works", async () => {
+      const changes = `cd "$1" && ls > /dev/null || exit 9
+      for change in "touch new" "mkdir new" "rm -r crowd" "mv crowd other" "ln -s x new" "chmod 700 crowd" "mkfifo new" "touch crowd"
+      do $change 2>&1 | grep -q "Read-only file system" || echo "$change"; done`;
+      expect(await shell(changes, mount.path("v"))).toMatchObject({ status: 0, stdout: "", stderr: "" });
+      await mount.unmount();
+      await mount.mount(["--allow-other"]);
+    });
+
     test("nothing of all that is left open or waits", async () => {
       const { stdout } = await shell('rm -rf "$1"/* && ls -A "$1"', mount.path("v"));
       expect(stdout).toBe("");
