@@ -60,6 +60,8 @@ export interface NewArchiveRow {
   readonly fileId?: string | undefined;
   readonly version?: number | undefined;
   readonly unreadable?: string | undefined;
+  /** Date of the inventory that brought it. */
+  readonly seenAt?: Instant | undefined;
 }
 
 export interface ContentNumbers {
@@ -93,7 +95,7 @@ export class ContentTable {
   readonly #archivedAt: BetterSqlite3.Statement<[number], number>;
   readonly #archiveById: BetterSqlite3.Statement<[number, string], ArchiveRow>;
   readonly #insertArchive: BetterSqlite3.Statement<
-    [number, number, string, number, string, string, number, string | null, number | null, string | null]
+    [number, number, string, number, string, string, number, string | null, number | null, string | null, number | null]
   >;
   readonly #unreadable: BetterSqlite3.Statement<[number], string | null>;
   readonly #inodeOfArchive: BetterSqlite3.Statement<[number], number>;
@@ -156,8 +158,8 @@ export class ContentTable {
     this.#archiveById = sql.prepare("SELECT * FROM archive WHERE vault_id = ? AND archive_id = ?");
     this.#inodeOfArchive = sql.prepare<[number], number>("SELECT ino FROM content WHERE archive_key = ?").pluck();
     this.#insertArchive = sql.prepare(`INSERT INTO archive
-      (key, vault_id, archive_id, size_bytes, tree_hash, description, created_at_ms, file_id, version, unreadable)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+      (key, vault_id, archive_id, size_bytes, tree_hash, description, created_at_ms, file_id, version, unreadable,
+      seen_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#unreadable = sql.prepare<[number], string | null>("SELECT unreadable FROM archive WHERE key = ?").pluck();
     this.#references = sql.prepare<[number], number>("SELECT count(*) FROM content WHERE archive_key = ?").pluck();
     this.#removeArchive = sql.prepare("DELETE FROM archive WHERE key = ?");
@@ -320,6 +322,7 @@ export class ContentTable {
       archive.fileId ?? null,
       archive.version ?? null,
       archive.unreadable ?? null,
+      archive.seenAt ?? null,
     );
     return key;
   }

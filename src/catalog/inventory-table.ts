@@ -67,9 +67,8 @@ export class InventoryTable implements InventoryCatalog {
   readonly #newerVersion: BetterSqlite3.Statement<[number, string, number], number>;
   readonly #clear: BetterSqlite3.Statement<[number]>;
   readonly #count: BetterSqlite3.Statement<[number], number>;
-  readonly #setCreated: BetterSqlite3.Statement<[number, number, number]>;
   readonly #limitCreated: BetterSqlite3.Statement<[number, number, number]>;
-  readonly #markSeen: BetterSqlite3.Statement<[number, number, number]>;
+  readonly #markSeen: BetterSqlite3.Statement<[number, number, number, string]>;
   readonly #markMissing: BetterSqlite3.Statement<[number, number, number]>;
 
   constructor(options: {
@@ -112,18 +111,13 @@ export class InventoryTable implements InventoryCatalog {
       .pluck();
     this.#clear = sql.prepare("DELETE FROM inventory_row WHERE run_id = ?");
     this.#count = sql.prepare<[number], number>("SELECT count(*) FROM inventory_row WHERE run_id = ?").pluck();
-    const listed = "archive_id IN (SELECT archive_id FROM inventory_row WHERE run_id = ?)";
-    // What was confirmed by our clock gets the time of the service's when it is listed first.
-    this.#setCreated = sql.prepare(`UPDATE archive SET created_at_ms =
-      (SELECT r.created_at_ms FROM inventory_row r WHERE r.run_id = ? AND r.archive_id = archive.archive_id)
-      WHERE vault_id = ? AND seen_at_ms IS NULL AND ${listed}`);
     this.#limitCreated = sql.prepare("UPDATE archive SET created_at_ms = ? WHERE vault_id = ? AND created_at_ms > ?");
+    // What was confirmed by our clock gets the time of the service's.
     this.#markSeen = sql.prepare(
-      `UPDATE archive SET seen_at_ms = ?, missing_runs = 0 WHERE vault_id = ? AND ${listed}`,
+      "UPDATE archive SET seen_at_ms = ?, missing_runs = 0, created_at_ms = ? WHERE vault_id = ? AND archive_id = ?",
     );
-    this.#markMissing = sql.prepare(
-      `UPDATE archive SET missing_runs = missing_runs + 1 WHERE vault_id = ? AND created_at_ms < ? AND NOT ${listed}`,
-    );
+    this.#markMissing = sql.prepare(`UPDATE archive SET missing_runs = missing_runs + 1
+      WHERE vault_id = ? AND created_at_ms < ? AND seen_at_ms IS NOT ?`);
   }
 
   inventoryJob(vault: VaultName): JobId | null {
@@ -153,7 +147,7 @@ export class InventoryTable implements InventoryCatalog {
       },
       merge: async (inventoryDate, seenAt = inventoryDate) => {
         if (fresh) await this.#database.mutate(() => this.#clear.run(run.id));
-        await this.#placeAll(run);
+        await this.#placeAll(run, inventoryDate);
         return this.#database.mutate(() => this.#finish(run, inventoryDate, seenAt));
       },
       discard: async () => {
@@ -179,25 +173,26 @@ export class InventoryTable implements InventoryCatalog {
   }
 
   // The newest first: of two archives that claim a name, the older one was overwritten or moved away.
-  async #placeAll(run: Run): Promise<void> {
+  async #placeAll(run: Run, takenAt: Instant): Promise<void> {
     for (let time = Number.MAX_SAFE_INTEGER, id = ""; ; ) {
       const rows = this.#before.all(run.id, time, time, id, sliceRows);
       const last = rows.at(-1);
       if (last === undefined) return;
       await this.#database.mutate(() => {
-        for (const row of rows) this.#place(run, row);
+        for (const row of rows) this.#place(run, row, takenAt);
       });
       time = last.created_at_ms;
       id = last.archive_id;
     }
   }
 
-  #place(run: Run, row: InventoryRow): void {
+  #place(run: Run, row: InventoryRow, takenAt: Instant): void {
     const { vault } = run;
     const id = row.archive_id as ArchiveId;
     const isOfAnother = this.#isOfAnother(run, row);
     if (isOfAnother) run.newest ??= { id: row.writer!, archiveId: id, createdAt: row.created_at_ms as Instant };
-    if (this.#contents.archiveById(vault, id) !== undefined || this.#tombstones.has(vault, id)) return;
+    const isListed = this.#markSeen.run(takenAt, row.created_at_ms, run.id, id).changes > 0;
+    if (isListed || this.#tombstones.has(vault, id)) return;
     const parsed = parseDescription(row.description);
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
     const isOwn = parsed.kind === "casfs" && parsed.writer === this.#writerId;
@@ -215,6 +210,7 @@ export class InventoryTable implements InventoryCatalog {
       fileId: row.file_id ?? undefined,
       version: row.version ?? undefined,
       unreadable: parsed.kind === "unreadable" ? parsed.reason : undefined,
+      seenAt: takenAt,
     });
     // A file that is known already keeps what it has; of several unknown versions the highest is the file. The others
     // stay in the archive table without a name, for fsck to list. What another writer made of a known file is neither
@@ -268,14 +264,12 @@ export class InventoryTable implements InventoryCatalog {
     const archives = this.#count.get(id) ?? 0;
     const dayBefore = (inventoryDate - hours(24)) as Instant;
     const { mergedAtMs } = this.#vaults.inventoryState(vault);
-    this.#setCreated.run(id, id, id);
-    this.#markSeen.run(inventoryDate, id, id);
     // A clock of ours that was ahead when something was confirmed must not keep it from being missed for years.
     const present = Math.max(inventoryDate, this.#clock.now());
     this.#limitCreated.run(present, id, present + hours(24));
     // Only what existed a day before the inventory was made can be called missing from it; the same one says nothing new.
     const isNewer = mergedAtMs === null || inventoryDate > mergedAtMs;
-    if (isNewer) this.#markMissing.run(id, dayBefore, id);
+    if (isNewer) this.#markMissing.run(id, dayBefore, inventoryDate);
     const missing = isNewer ? this.#missing.newIn(id) : { archives: 0, copies: [] };
     if (missing.copies.length > 0) this.#onMissing(missing.copies);
     this.#tombstones.forget(vault, dayBefore, id);

@@ -67,7 +67,7 @@ describe.skipIf(reason !== undefined)(`two writers${reason ? ` (skipped: ${reaso
     await second.mount(options, env);
     await writeFile(second.path("photos", "d"), "of the second again");
     expect((await casfs("wait", second.path("photos"))).status).toBe(0);
-  });
+  }, 120_000);
 
   test("take-over of what is not there says so", async () => {
     expect(await casfs("vault", "take-over", "no", "--mount", second.mountpoint)).toMatchObject({

@@ -52,5 +52,5 @@ describe.skipIf(reason !== undefined)(`failing uploads${reason ? ` (skipped: ${r
     expect((await vault("create", "photos")).status).toBe(0);
     expect(await casfs("wait", path)).toMatchObject({ status: 0, stdout: "1 file archived\n" });
     expect((await run("getfattr", ["-n", "user.casfs.error", path])).status).toBe(1);
-  });
+  }, 120_000);
 });
