@@ -85,14 +85,14 @@ export class ContentFileHandle implements ContentFile {
       else this.#writeAtOnce(offset, data);
     } catch (error) {
       if (change !== undefined) this.#changes?.didFail(change);
-      throw error;
+      throw writeFailure(error);
     }
     if (change !== undefined) this.#changes?.didWrite(change);
   }
 
   async truncate(sizeBytes: number): Promise<void> {
     await this.#settled();
-    ftruncateSync(this.#fd, sizeBytes);
+    this.#setSize(sizeBytes);
     this.#changes?.didCut(sizeBytes);
     this.#onCut(sizeBytes);
   }
@@ -100,7 +100,15 @@ export class ContentFileHandle implements ContentFile {
   async extendTo(sizeBytes: number): Promise<void> {
     await this.#settled();
     // No await between the two: a write in between would be cut off.
-    if (fstatSync(this.#fd).size < sizeBytes) ftruncateSync(this.#fd, sizeBytes);
+    if (fstatSync(this.#fd).size < sizeBytes) this.#setSize(sizeBytes);
+  }
+
+  #setSize(sizeBytes: number): void {
+    try {
+      ftruncateSync(this.#fd, sizeBytes);
+    } catch (error) {
+      throw writeFailure(error);
+    }
   }
 
   async sync(): Promise<void> {
@@ -163,6 +171,12 @@ export class ContentFileHandle implements ContentFile {
   async #settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
   }
+}
+
+/** That the local disk can hold no file of this size is the caller's affair and no failure of the disk. */
+function writeFailure(error: unknown): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === "EFBIG" ? new FileSystemError("too-large", message, { cause: error }) : error;
 }
 
 function openFailure(path: string, error: unknown): unknown {

@@ -199,7 +199,7 @@ export class FileSystemOperations implements FuseOperations {
 
   async allocate(
     caller: FuseCaller,
-    _ino: InodeNumber,
+    ino: InodeNumber,
     handle: HandleNumber,
     range: { readonly offset: number; readonly length: number },
     mode: number,
@@ -210,6 +210,8 @@ export class FileSystemOperations implements FuseOperations {
     if ((mode & (fallocate.punchHole | fallocate.zeroRange)) !== 0) await contents.clear(handle, span, caller);
     // Staging files are sparse: keeping the size leaves nothing to do.
     if ((mode & fallocate.keepSize) === 0) await contents.extend(handle, span, caller);
+    // Every fallocate moves the times, also one that finds nothing to do.
+    await this.#fs.setAttributes(this.#in(ino), { mtime: "now" });
   }
 
   seek(

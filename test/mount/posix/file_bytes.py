@@ -112,6 +112,7 @@ def check_large_offsets():
     fails("EINVAL", os.pwrite, fd, b"x", -1)
     fails("EFBIG", os.ftruncate, fd, 2**63 - 1)
     fails("EFBIG", os.pwrite, fd, b"x", 2**63 - 2)
+    fails("EFBIG", os.posix_fallocate, fd, 0, 2**53)
     os.ftruncate(fd, 0)
     os.close(fd)
 

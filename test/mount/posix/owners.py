@@ -127,10 +127,22 @@ def check_writing_and_cutting_drops_set_id_bits():
         os.ftruncate(fd, 2)
         os.close(fd)
 
+    def allocate(path):
+        fd = os.open(path, os.O_WRONLY)
+        os.posix_fallocate(fd, 0, 100)
+        os.close(fd)
+
+    def copy(path):
+        source, fd = os.open("source", os.O_RDONLY), os.open(path, os.O_WRONLY)
+        expect(os.copy_file_range(source, fd, 6, 0, 0), 6)
+        os.close(source)
+        os.close(fd)
+
     def empty(path):
         opens(path, os.O_WRONLY | os.O_TRUNC)
 
-    for change in (append, at, cut, empty, lambda path: os.truncate(path, 1)):
+    make("source", b"source")
+    for change in (append, at, cut, allocate, copy, empty, lambda path: os.truncate(path, 1)):
         path = owned("f", mode=0o777)
         os.chmod(path, 0o6777)
         user_fails("ok", change, path, uid=OTHER_UID, gid=OTHER_GID)
