@@ -7,7 +7,7 @@
 
 import { CasfsError, CorruptError } from "../domain/errors.js";
 import type { JobId } from "../domain/ids.js";
-import { type Instant, type Milliseconds, minutes, seconds } from "../domain/time.js";
+import { type Instant, type Milliseconds, minutes, ms, seconds } from "../domain/time.js";
 import type { BackoffLimits } from "../lib/backoff.js";
 import { Semaphore } from "../lib/semaphore.js";
 import type { CasService } from "../protocol/service.js";
@@ -62,7 +62,8 @@ export class ArchiveLanding {
   land(recall: Recall, job: JobId): Promise<void> {
     const slots = recall.archive.sizeBytes <= this.#options.pieceBytes ? this.#small : this.#large;
     return slots.run(this.#parts.signal, async () => {
-      const patience = { attemptsMax, until: this.#later(this.#options.outputLifetimeMs) };
+      // Longer than any output lives: the service says itself when this one is gone, and another job takes its place.
+      const patience = { attemptsMax, until: this.#later(ms(3 * this.#options.outputLifetimeMs)) };
       let roomBy: Instant | undefined;
       for (let attempt = 1; ; attempt += 1) {
         const before = recall.landedBytes;

@@ -5,11 +5,12 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import { CorruptError } from "../../src/domain/errors.js";
 import type { ArchiveKey } from "../../src/domain/ids.js";
+import { hours, type Milliseconds } from "../../src/domain/time.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
 import type { ColdArchive } from "../../src/restore/ports.js";
-import { RestoreManager } from "../../src/restore/restore-manager.js";
+import { type RecallWish, RestoreManager } from "../../src/restore/restore-manager.js";
 import { MemorySink, pieceBytes } from "../restore/restore-fixture.js";
 import { CountedBudget } from "../support/counted-budget.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
@@ -48,8 +49,8 @@ class RecallPipeline {
     return this.journal.know({ key: key as ArchiveKey, vault, id, sizeBytes, treeHash });
   }
 
-  recall(archive: ColdArchive): Promise<void> {
-    return this.#manager.recall(archive, { tier: "standard" });
+  recall(archive: ColdArchive, wish: Partial<RecallWish> = {}): Promise<void> {
+    return this.#manager.recall(archive, { tier: "standard", ...wish });
   }
 
   landed({ key }: ColdArchive): Buffer | undefined {
@@ -100,10 +101,25 @@ describe("Initiate Job", () => {
 });
 
 describe("asking for the job", () => {
-  const cases = [...passingRefusals, faults.resetBeforeRequest(), faults.lostAnswer(), ...brokenAnswers];
+  const cases = [...withoutEffect, ...lostAnswers, ...brokenAnswers, ...delays];
   test.each(cases)("goes on after $name", async (named) => {
     place.plan(on("listJobs", { nth: 1 }, named));
     await recalledRight();
+    expect(await jobCount()).toBe(1);
+  });
+
+  test.each(cases)("goes on after $name while the job runs", async (named) => {
+    // The first listing looks for a job to join; those that follow ask for the job.
+    place.plan(on("listJobs", { nth: 2 }, named));
+    await recalledRight();
+    expect(await jobCount()).toBe(1);
+  });
+
+  test("that has failed tells what the service says of it, and is not ordered again by itself", async () => {
+    const archive = await pipeline.archive(bytes, 1);
+    await place.direct.deleteArchive(vault, archive.id);
+    await expect(pipeline.recall(archive)).rejects.toThrow(/job .* failed: /);
+    expect(pipeline.journal.failures.get(archive.key)).toMatch(/failed: /);
     expect(await jobCount()).toBe(1);
   });
 });
@@ -164,6 +180,24 @@ describe("Get Job Output", () => {
     place.plan(on("getJobOutput", { nth: 1 }, faults.refusal(404, "ResourceNotFoundException")));
     await recalledRight();
     expect(await jobCount()).toBe(2);
+  });
+});
+
+describe("a service that is down", () => {
+  const downFor = (duration: Milliseconds, operations: Parameters<typeof on>[0]) => {
+    const until = place.clock.now() + duration;
+    place.plan(on(operations, { from: 1 }, faults.badGateway(), () => place.clock.now() < until));
+    return until;
+  };
+
+  test("for an hour, once the job is ordered, delays the recall and no more", async () => {
+    const archive = await pipeline.archive(bytes, 1);
+    await place.retrieval(archive.id);
+    const until = downFor(hours(1), ["listJobs", "describeJob", "getJobOutput"]);
+    await pipeline.recall(archive, { origin: "restore" });
+    expect(place.clock.now()).toBeGreaterThan(until);
+    expect(pipeline.landed(archive)?.equals(bytes)).toBe(true);
+    expect(await jobCount()).toBe(1);
   });
 });
 

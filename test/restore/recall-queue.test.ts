@@ -226,3 +226,20 @@ test("a full disk is waited for while a content lands, and is an error when it s
   await fixture.clock.advance(seconds(120));
   await failed;
 });
+
+test.each([
+  ["once", 1],
+  ["twice", 2],
+])("an output that lives its day and expires %s before it is fetched costs one more job, no more", async (_, times) => {
+  const fixture = await RestoreFixture.create();
+  const archive = await fixture.archive(1, 1000);
+  let late = 0;
+  fixture.service.onCall = async (operation) => {
+    if (operation === "getJobOutput" && late++ < times) await fixture.clock.sleep(hours(25));
+  };
+  const recalled = fixture.manager.recall(archive, standard);
+  if (times === 1) await recalled;
+  else await expect(recalled).rejects.toMatchObject({ fault: "missing" });
+  expect(fixture.hasLanded(archive)).toBe(times === 1);
+  expect(fixture.service.calls.initiateJob).toBe(2);
+});
