@@ -23,6 +23,7 @@ import { AsyncStack } from "../lib/async-stack.js";
 import { Metrics } from "../observability/metrics.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
+import { listenForCallbacks } from "./callback-listener.js";
 import { commitEffects } from "./commit-effects.js";
 import { serveControl } from "./control-server.js";
 import { controlSocketPath } from "./control-socket.js";
@@ -171,6 +172,10 @@ async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSessi
   const socketPath = controlSocketPath(parts.config.stateDirectory);
   const socket = await serveControl({ socketPath, api: controlOf(parts, root) });
   stopping.defer(() => socket.close());
+  const { callback } = parts.config;
+  if (callback !== undefined) {
+    stopping.use(await listenForCallbacks(callback, (vault) => pipelines.poller.nudge(vault)));
+  }
   const session = await mountFileSystem(parts, root);
   kernel.attach(session);
   stopping.defer(() => syncStaged(storage, observer));

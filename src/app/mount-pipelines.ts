@@ -8,6 +8,7 @@ import { hours, ms } from "../domain/time.js";
 import type { AsyncStack } from "../lib/async-stack.js";
 import type { CasService } from "../protocol/service.js";
 import { InventorySync } from "../restore/inventory-sync.js";
+import { JobCallbacks } from "../restore/job-callbacks.js";
 import { JobPoller } from "../restore/job-poller.js";
 import { RecallBudget } from "../restore/recall-budget.js";
 import { RestoreManager } from "../restore/restore-manager.js";
@@ -28,6 +29,7 @@ export interface MountPipelines {
   readonly recalls: RestoreManager;
   readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
+  readonly poller: JobPoller;
 }
 
 // Contents whose uploads run side by side; small files need several, as each waits for the service's fsync.
@@ -75,7 +77,8 @@ export function createPipelines(
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
   const purger = new TrashPurger({ ...base, journal: catalog });
-  const poller = new JobPoller(base);
+  const callbacks = config.callback === undefined ? undefined : new JobCallbacks({ ...base, url: config.callback });
+  const poller = new JobPoller({ ...base, callbacks });
   const recallBudget = new RecallBudget({
     limits: { bytes: config.recallLimit, cost: config.recallCostLimit },
     prices: config.prices,
@@ -92,5 +95,5 @@ export function createPipelines(
     await Promise.all([uploads, deleter, abandoned, purger, recalls, inventories].map((pipeline) => pipeline.close()));
     await poller.close(new CancelledError("Waiting for a job"));
   });
-  return { uploads, deleter, abandoned, purger, recalls, recallBudget, inventories };
+  return { uploads, deleter, abandoned, purger, recalls, recallBudget, inventories, poller };
 }

@@ -1,7 +1,7 @@
 /** The archive service over HTTP: one method per operation, each one request. Repeating is `retrying-service.ts`. */
 
 import type { ByteRange } from "../domain/bytes.js";
-import { ServiceError } from "../domain/errors.js";
+import { isMissing, ServiceError } from "../domain/errors.js";
 import type { ArchiveId, JobId, UploadId, VaultName } from "../domain/ids.js";
 import { formatArchiveUpload, parseArchiveCreated } from "../protocol/archive-wire.js";
 import { formatJobFilter, parseJob, parseJobList } from "../protocol/job-description-wire.js";
@@ -33,7 +33,7 @@ import type {
   UploadDescription,
   VaultDescription,
 } from "../protocol/service.js";
-import { parseVault, parseVaultList } from "../protocol/vault-wire.js";
+import { formatNotification, parseNotification, parseVault, parseVaultList } from "../protocol/vault-wire.js";
 import { HttpTransport, type TransportOptions, type TransportRequest, understood } from "./http-transport.js";
 
 export interface HttpCasServiceOptions extends TransportOptions {
@@ -83,6 +83,27 @@ class HttpCasService implements ClosableCasService {
     await this.#transport.headers(
       this.#request({ operation: "deleteVault", vault }, `delete the vault ${vault}`, options),
     );
+  }
+
+  async vaultCallback(vault: VaultName, options?: CallOptions): Promise<string | null> {
+    const attempt = `ask who is notified of the vault ${vault}`;
+    const request = this.#request({ operation: "getNotification", vault }, attempt, options);
+    try {
+      return (await this.#transport.json(request, parseNotification)).callbackUrl;
+    } catch (error) {
+      if (isMissing(error)) return null;
+      throw error;
+    }
+  }
+
+  async setVaultCallback(vault: VaultName, url: string, options?: CallOptions): Promise<void> {
+    const attempt = `set who is notified of the vault ${vault}`;
+    const events = ["ArchiveRetrievalCompleted", "InventoryRetrievalCompleted"] as const;
+    await this.#transport.headers({
+      ...this.#request({ operation: "setNotification", vault }, attempt, options),
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(formatNotification({ callbackUrl: url, events })),
+    });
   }
 
   listVaults(page?: PageRequest, options?: CallOptions): Promise<Page<VaultDescription>> {

@@ -25,6 +25,8 @@ const rules: Readonly<Record<CasOperation, Repetition>> = {
   createVault: "same", // section 6.1: creating a vault that exists changes nothing
   describeVault: "same",
   deleteVault: "gone", // section 6.3: an unknown vault is 404
+  vaultCallback: "same",
+  setVaultCallback: "same", // section 8.1: the same configuration replaces itself
   listVaults: "same",
   uploadArchive: "twice", // a twin, billed for 90 days; the upload journal decides and looks for it
   deleteArchive: "same", // section 9.2: deleting a deleted archive is 204

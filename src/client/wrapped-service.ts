@@ -25,6 +25,9 @@ export function aroundEachCurrentCall(current: () => CasService, around: AroundC
     createVault: (vault, options) => around("createVault", options, () => current().createVault(vault, options)),
     describeVault: (vault, options) => around("describeVault", options, () => current().describeVault(vault, options)),
     deleteVault: (vault, options) => around("deleteVault", options, () => current().deleteVault(vault, options)),
+    vaultCallback: (vault, options) => around("vaultCallback", options, () => current().vaultCallback(vault, options)),
+    setVaultCallback: (vault, url, options) =>
+      around("setVaultCallback", options, () => current().setVaultCallback(vault, url, options)),
     listVaults: (page, options) => around("listVaults", options, () => current().listVaults(page, options)),
     uploadArchive: (vault, archive, options) =>
       around("uploadArchive", options, () => current().uploadArchive(vault, archive, options)),

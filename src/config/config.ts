@@ -102,6 +102,11 @@ export const mountShape = {
   ).prefault("false"),
   inventoryMaxAge: duration("order a new inventory of a vault when the last is older").prefault("24h"),
   nonblockRecall: toggle("let an open with O_NONBLOCK start a recall").prefault("false"),
+  callback: custom(
+    "URL",
+    "where the service reaches this machine, as http://HOST:PORT/PATH: jobs report their end there instead of being asked for",
+    parseCallback,
+  ).optional(),
   recallAhead: whole("N", { from: 0, to: 10_000 }, "recall the next N files of the directory with a cold one").prefault(
     "0",
   ),
@@ -270,6 +275,14 @@ function parseObjectStore(value: string): string {
 /** Whether an object store is named by a URL; it is a directory otherwise. */
 export function isUrl(value: string): boolean {
   return /^https?:\/\//i.test(value);
+}
+
+function parseCallback(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url?.protocol !== "http:") throw new RangeError("it must be a URL such as http://HOST:PORT/PATH");
+  if (url.username !== "" || url.search !== "" || url.hash !== "")
+    throw new RangeError("it is a host and a path, no more");
+  return url.href;
 }
 
 function parseVault(value: string): VaultName {

@@ -160,6 +160,10 @@ export interface CasService {
   describeVault(vault: VaultName, options?: CallOptions): Promise<VaultDescription>;
   /** @throws ServiceError "refused" while the vault holds an archive or an unfinished upload (6.3). */
   deleteVault(vault: VaultName, options?: CallOptions): Promise<void>;
+  /** Where the service tells of the end of the vault's jobs; null when nobody is told (8.1). */
+  vaultCallback(vault: VaultName, options?: CallOptions): Promise<string | null>;
+  /** From now on the end of every retrieval is posted to `url`, which replaces the former one (8.1). */
+  setVaultCallback(vault: VaultName, url: string, options?: CallOptions): Promise<void>;
   listVaults(page?: PageRequest, options?: CallOptions): Promise<Page<VaultDescription>>;
 
   /** Repeating it makes a second archive (9.1). */

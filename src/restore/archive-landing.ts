@@ -17,7 +17,7 @@ import { downloadOutput } from "./range-download.js";
 import type { Recall } from "./recall.js";
 import { pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
-export interface ArchiveLandingParts extends RetryPauseParts {
+export interface ArchiveLandingParts extends Omit<RetryPauseParts, "signal"> {
   readonly service: Pick<CasService, "getJobOutput">;
   readonly sink: Pick<ContentSink, "begin">;
   readonly rate: LineRate;
@@ -61,7 +61,8 @@ export class ArchiveLanding {
    */
   land(recall: Recall, job: JobId): Promise<void> {
     const slots = recall.archive.sizeBytes <= this.#options.pieceBytes ? this.#small : this.#large;
-    return slots.run(this.#parts.signal, async () => {
+    const { signal } = recall.scope;
+    return slots.run(signal, async () => {
       // Longer than any output lives: the service says itself when this one is gone, and another job takes its place.
       const patience = { attemptsMax, until: this.#later(ms(3 * this.#options.outputLifetimeMs)) };
       let roomBy: Instant | undefined;
@@ -74,15 +75,15 @@ export class ArchiveLanding {
           if (isFull(error)) {
             // A disk that somebody else has filled, or a cache whose files are all open, may have room in a moment.
             roomBy ??= this.#later(roomWaitMs);
-            await this.#waitForRoom(error, roomBy);
-          } else await pauseOrThrow(this.#parts, error, attempt, patience, landingRetry);
+            await this.#waitForRoom(error, roomBy, signal);
+          } else await pauseOrThrow({ ...this.#parts, signal }, error, attempt, patience, landingRetry);
         }
       }
     });
   }
 
-  async #waitForRoom(error: CasfsError, until: Instant): Promise<void> {
-    const { clock, observer, signal } = this.#parts;
+  async #waitForRoom(error: CasfsError, until: Instant, signal: AbortSignal): Promise<void> {
+    const { clock, observer } = this.#parts;
     if (signal.aborted || clock.now() >= until) throw error;
     if (until - clock.now() === roomWaitMs)
       observer({ type: "warning", message: `${error.message}; waiting for room` });
@@ -110,7 +111,7 @@ export class ArchiveLanding {
 
   async #download(recall: Recall, job: JobId, landing: Landing): Promise<void> {
     const { archive } = recall;
-    const { clock, rate, signal } = this.#parts;
+    const { clock, rate } = this.#parts;
     const missingBytes = landing.missing().reduce((sum, range) => sum + range.end - range.start, 0);
     recall.landedBytes = archive.sizeBytes - missingBytes;
     recall.landingSince = { at: clock.now(), bytes: recall.landedBytes };
@@ -121,7 +122,7 @@ export class ArchiveLanding {
       {
         pieceBytes: this.#options.pieceBytes,
         concurrency: this.#options.downloadConcurrency,
-        signal,
+        signal: recall.scope.signal,
         // A piece that is fetched again counts again; a status may say a little too much, never more than the whole.
         onBytes: (count) => {
           rate.received(count);

@@ -7,16 +7,19 @@
 import { describeError, isTransient } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { JobId, VaultName } from "../domain/ids.js";
-import { type Clock, type Instant, type Milliseconds, minutes, ms } from "../domain/time.js";
+import { type Clock, type Instant, type Milliseconds, minutes, ms, seconds } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
 import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, JobDescription } from "../protocol/service.js";
+import type { JobCallbacks } from "./job-callbacks.js";
 
 export interface JobPollerParts {
   readonly service: Pick<CasService, "listJobs" | "describeJob">;
   readonly clock: Clock;
   readonly observer: Observer;
+  /** Vaults that report the end of their jobs; without it all are asked. */
+  readonly callbacks?: Pick<JobCallbacks, "claim" | "isOurs"> | undefined;
 }
 
 interface Waiter {
@@ -27,6 +30,11 @@ interface Waiter {
 
 const pollDelayMsMin = ms(200);
 const pollDelayMsMax = minutes(5);
+/** Where the end of a job is reported, it is asked for only in case the message is lost. */
+const reportedDelayMsMin = seconds(30);
+const reportedDelayMsMax = minutes(30);
+/** Messages come from anybody who knows the address: they make nobody ask more often than this. */
+const nudgeDelayMsMin = ms(200);
 
 /**
  * The pause before the next question: a twentieth of the time waited so far.
@@ -63,6 +71,7 @@ export class JobPoller {
       loop = new VaultLoop(this.#parts, vault, this.#closing.signal, () => this.#loops.delete(vault));
       this.#loops.set(vault, loop);
     }
+    void this.#parts.callbacks?.claim(vault);
     const waiter: Waiter = { job, since: this.#parts.clock.now(), answer: deferred() };
     loop.add(waiter);
     try {
@@ -70,6 +79,11 @@ export class JobPoller {
     } finally {
       loop.remove(waiter);
     }
+  }
+
+  /** Somebody says that a job of `vault` has ended: the service is asked soon, and what it says is what counts. */
+  nudge(vault: VaultName): void {
+    this.#loops.get(vault)?.nudge();
   }
 
   /** Rejects whoever still waits with `reason`, and waits for requests in flight. */
@@ -89,6 +103,7 @@ class VaultLoop {
   readonly #waiters = new Set<Waiter>();
   #running = false;
   #pause: AbortScope | undefined;
+  #nudged = false;
   /** Failed questions in a row. */
   #failures = 0;
 
@@ -107,6 +122,11 @@ class VaultLoop {
     this.ended = this.#run();
   }
 
+  nudge(): void {
+    this.#nudged = true;
+    this.#pause?.abort();
+  }
+
   remove(waiter: Waiter): void {
     this.#waiters.delete(waiter);
     if (this.#waiters.size === 0) this.#pause?.abort();
@@ -123,6 +143,7 @@ class VaultLoop {
         continue;
       }
       lastAskedAt = now;
+      this.#nudged = false;
       await this.#ask();
     }
     this.#running = false;
@@ -142,7 +163,14 @@ class VaultLoop {
     const from = Math.max(lastAskedAt, youngest);
     // After failures the service is not asked sooner than their number suggests.
     const afterFailures = this.#failures === 0 ? 0 : pollDelayMsMin * 2 ** Math.min(this.#failures, 10);
-    return from + Math.max(pollDelayMs(from - youngest), afterFailures);
+    if (this.#nudged) return lastAskedAt + Math.max(nudgeDelayMsMin, afterFailures);
+    return from + Math.max(this.#delayMs(from - youngest), afterFailures);
+  }
+
+  #delayMs(elapsedMs: number): number {
+    const delayMs = pollDelayMs(elapsedMs);
+    if (!this.#parts.callbacks?.isOurs(this.#vault)) return delayMs;
+    return Math.min(reportedDelayMsMax, Math.max(reportedDelayMsMin, 10 * delayMs));
   }
 
   async #sleep(duration: Milliseconds): Promise<void> {

@@ -5,6 +5,7 @@
  * Relies on: `leave` for everything that has entered or joined, however it ended.
  */
 
+import { MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey } from "../domain/ids.js";
 import { type Clock, type Milliseconds, ms, seconds } from "../domain/time.js";
@@ -35,11 +36,16 @@ export interface RecallQueueParts {
 interface Place {
   readonly recall: QueuedRecall;
   readonly turn: Deferred<void>;
+  /** Among which it waits. */
+  urgency: RecallOrigin;
   /** Since when nothing but room is missing, and nothing is under way that could make some. */
   hopelessSince: number | undefined;
 }
 
-const urgency: Record<RecallOrigin, number> = { open: 0, restore: 1, ahead: 2 };
+const byUrgency: readonly RecallOrigin[] = ["open", "restore", "ahead"];
+/** The event loop is let go after so many. */
+const startsPerTurn = 32;
+const grantBytes = 256 * MIB;
 /** Room comes without notice: files are read, closed, unpinned, removed by others. */
 const lookAgainMs = seconds(2);
 /** An open waits for so long when nothing goes on that could make room; then its caller is told. */
@@ -48,7 +54,11 @@ const hopelessMs = seconds(60);
 export class RecallQueue {
   readonly #parts: RecallQueueParts;
   readonly #underWay = new Map<ArchiveKey, number>();
-  readonly #waiting = new Set<Place>();
+  #underWayBytes = 0;
+  /** In the order of coming, for each urgency: a hundred thousand may wait. */
+  readonly #waiting: Record<RecallOrigin, Set<Place>> = { open: new Set(), restore: new Set(), ahead: new Set() };
+  readonly #places = new Map<QueuedRecall, Place>();
+  #grant = { bytes: 0, until: 0 };
   readonly #loop: WakeableLoop;
 
   constructor(parts: RecallQueueParts) {
@@ -66,28 +76,40 @@ export class RecallQueue {
    */
   async enter(recall: QueuedRecall, signal: AbortSignal): Promise<void> {
     if (this.#underWay.has(recall.archive.key)) return;
-    const place: Place = { recall, turn: deferred(), hopelessSince: undefined };
-    this.#waiting.add(place);
+    const place: Place = { recall, turn: deferred(), urgency: recall.origin, hopelessSince: undefined };
+    this.#places.set(recall, place);
+    this.#waiting[place.urgency].add(place);
     this.#loop.wake();
     try {
       await abortable(place.turn.promise, signal);
     } finally {
-      this.#waiting.delete(place);
+      this.#forget(place);
       recall.heldBy = null;
     }
   }
 
   /** A job that exists already needs no turn; it counts all the same. */
   join({ archive }: QueuedRecall): void {
+    if (this.#underWay.has(archive.key)) return;
     this.#underWay.set(archive.key, archive.sizeBytes);
+    this.#underWayBytes += archive.sizeBytes;
   }
 
   leave(archive: ArchiveKey): void {
-    if (this.#underWay.delete(archive)) this.#loop.wake();
+    const bytes = this.#underWay.get(archive);
+    if (bytes === undefined) return;
+    this.#underWay.delete(archive);
+    this.#underWayBytes -= bytes;
+    this.#loop.wake();
   }
 
-  /** A recall has become more urgent. */
-  wake(): void {
+  /** The origin of a recall has changed. */
+  moved(recall: QueuedRecall): void {
+    const place = this.#places.get(recall);
+    if (place === undefined || place.urgency === recall.origin) return;
+    this.#waiting[place.urgency].delete(place);
+    place.urgency = recall.origin;
+    this.#waiting[place.urgency].add(place);
     this.#loop.wake();
   }
 
@@ -97,40 +119,46 @@ export class RecallQueue {
 
   /** Never rejects. @returns when to look again. */
   async #step(): Promise<number | undefined> {
+    let started = 0;
     for (let next = this.#mostUrgent(); next !== undefined; next = this.#mostUrgent()) {
       const verdict = await this.#verdictOn(next);
       if (verdict === "start") this.#start(next);
       else if (verdict instanceof FileSystemError) {
-        this.#waiting.delete(next);
+        this.#forget(next);
         next.turn.reject(verdict);
       } else {
         next.recall.heldBy = verdict;
         return lookAgainMs;
       }
+      started += 1;
+      if (started % startsPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     return undefined;
   }
 
   #start(place: Place): void {
     // It may have been given up while the disk was asked.
-    if (!this.#waiting.delete(place)) return;
+    if (!this.#forget(place)) return;
     this.join(place.recall);
     place.turn.resolve();
   }
 
   #mostUrgent(): Place | undefined {
-    let first: Place | undefined;
-    for (const place of this.#waiting) {
-      if (first === undefined || urgency[place.recall.origin] < urgency[first.recall.origin]) first = place;
+    for (const origin of byUrgency) {
+      for (const place of this.#waiting[origin]) return place;
     }
-    return first;
+    return undefined;
+  }
+
+  #forget(place: Place): boolean {
+    this.#places.delete(place.recall);
+    return this.#waiting[place.urgency].delete(place);
   }
 
   async #verdictOn(place: Place): Promise<"start" | HeldBy | FileSystemError> {
     const { archive, origin } = place.recall;
-    const underWayBytes = [...this.#underWay.values()].reduce((sum, bytes) => sum + bytes, 0);
-    if (this.#underWay.size > 0 && underWayBytes + archive.sizeBytes > this.#lineBytes) return "line";
-    const reason = await this.#parts.sink.whyNoRoom(archive.sizeBytes, underWayBytes);
+    if (this.#underWay.size > 0 && this.#underWayBytes + archive.sizeBytes > this.#lineBytes) return "line";
+    const reason = await this.#whyNoRoom(archive.sizeBytes);
     if (reason === null) return "start";
     const now = this.#parts.clock.now();
     if (this.#underWay.size > 0) place.hopelessSince = undefined;
@@ -140,6 +168,23 @@ export class RecallQueue {
     return new FileSystemError("no-space", `Cannot recall archive ${archive.id}: ${reason}`, {
       hint: "Evict or unpin cached files, or raise --cache-size",
     });
+  }
+
+  /** Asks for room for many at a time: for a tree of small files, one look at cache and disk for each would take long. */
+  async #whyNoRoom(sizeBytes: number): Promise<string | null> {
+    const now = this.#parts.clock.now();
+    if (now >= this.#grant.until) this.#grant = { bytes: 0, until: 0 };
+    if (sizeBytes > this.#grant.bytes) {
+      const wanted = Math.max(sizeBytes, grantBytes);
+      const { sink } = this.#parts;
+      if (wanted > sizeBytes && (await sink.whyNoRoom(wanted, this.#underWayBytes)) === null) {
+        this.#grant = { bytes: wanted, until: now + lookAgainMs };
+      } else {
+        return sink.whyNoRoom(sizeBytes, this.#underWayBytes);
+      }
+    }
+    this.#grant.bytes -= sizeBytes;
+    return null;
   }
 
   /** What the line fetches in half the life of an output. */

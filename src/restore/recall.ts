@@ -2,6 +2,7 @@
 
 import type { JobId } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
+import type { AbortScope } from "../lib/abort-scope.js";
 import type { Deferred } from "../lib/deferred.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "./ports.js";
@@ -14,6 +15,8 @@ export interface Recall {
   readonly archive: ColdArchive;
   readonly startedAt: Instant;
   readonly landed: Deferred<void>;
+  /** Ends what is in flight. One for each recall: a signal that a hundred thousand listen to is slow to be listened to. */
+  readonly scope: AbortScope;
   tier: RetrievalTier;
   origin: RecallOrigin;
   /** What it has taken off the budget, while that may be given back. */

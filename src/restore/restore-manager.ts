@@ -88,7 +88,7 @@ export class RestoreManager {
     this.#requests = new Semaphore(requestConcurrency);
     this.#queue = new RecallQueue({ ...parts, rate, outputLifetimeMs });
     const landingOptions = { pieceBytes, outputLifetimeMs, downloadConcurrency, landingConcurrency };
-    this.#landing = new ArchiveLanding({ ...parts, rate, signal }, landingOptions);
+    this.#landing = new ArchiveLanding({ ...parts, rate }, landingOptions);
   }
 
   /** Goes on with the recalls that the journal knows. */
@@ -139,7 +139,9 @@ export class RestoreManager {
 
   /** Stops what is in flight and waits for it. The journal keeps the recalls for the next start. */
   async close(): Promise<void> {
-    this.#closing.abort(new CancelledError("The recall"));
+    const reason = new CancelledError("The recall");
+    this.#closing.abort(reason);
+    for (const { scope } of this.#recalls.values()) scope.abort(reason);
     await this.#queue.close();
     await Promise.all([...this.#recalls.values()].map((recall) => recall.task));
   }
@@ -160,6 +162,7 @@ export class RestoreManager {
       origin,
       startedAt: requestedAt,
       landed,
+      scope: new AbortScope(),
       job: jobId,
       jobs: new Set(jobId === null ? [] : [jobId]),
       jobAdded: deferred(),
@@ -181,7 +184,7 @@ export class RestoreManager {
   #join(recall: Recall, { tier, origin, faster }: Required<RecallWish>): Promise<void> {
     if (origin === "open" || recall.origin === "ahead") {
       recall.origin = origin;
-      this.#queue.wake();
+      this.#queue.moved(recall);
     }
     if (!faster || !isFasterTier(tier, recall.tier)) return recall.landed.promise;
     return unattended(this.#hasten(recall, tier).then(() => recall.landed.promise));
@@ -267,7 +270,7 @@ export class RestoreManager {
         const job = joined?.id ?? (await this.#startJob(recall));
         return await this.#didRequest(recall, job, joined !== undefined);
       } catch (error) {
-        await pauseOrThrow(this.#retryParts, error, attempt, this.#patience(recall), requestRetry);
+        await pauseOrThrow(this.#retryParts(recall), error, attempt, this.#patience(recall), requestRetry);
       }
     }
   }
@@ -276,14 +279,14 @@ export class RestoreManager {
   async #waitForTurn(recall: Recall): Promise<boolean> {
     const since = this.#parts.clock.now();
     this.#advance(recall, "held");
-    await this.#queue.enter(recall, this.#closing.signal);
+    await this.#queue.enter(recall, recall.scope.signal);
     this.#advance(recall, "let-go");
     return this.#parts.clock.now() > since;
   }
 
   async #startJob(recall: Recall): Promise<JobId> {
     const { archive, tier } = recall;
-    const { signal } = this.#closing;
+    const { signal } = recall.scope;
     const request = { action: "retrieve-archive", archiveId: archive.id, tier, description: "casfs recall" } as const;
     try {
       return await this.#requests.run(signal, () =>
@@ -319,7 +322,7 @@ export class RestoreManager {
     recall.tier = tier;
     await this.#parts.journal.willRequest(archive.key, tier);
     if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
-    const jobs = await abortable(this.#jobList.of(archive.vault), this.#closing.signal);
+    const jobs = await abortable(this.#jobList.of(archive.vault), recall.scope.signal);
     const found = jobToJoin(jobs, archive);
     const isFast = found !== undefined && (found.status === "succeeded" || !isFasterTier(tier, found.tier));
     const job = isFast ? found.id : await this.#startJob(recall);
@@ -330,7 +333,7 @@ export class RestoreManager {
   /** Waits until the output of one of its jobs is there. */
   async #retrieve(recall: Recall): Promise<JobId> {
     for (;;) {
-      using scope = new AbortScope(this.#closing.signal);
+      using scope = new AbortScope(recall.scope.signal);
       const ended = await this.#firstToEnd(recall, scope.signal).finally(() => scope.abort());
       if (ended === undefined) {
         recall.jobAdded = deferred();
@@ -371,8 +374,8 @@ export class RestoreManager {
     return { attemptsMax: requestAttemptsMax, until: (startedAt + patienceMs) as Instant };
   }
 
-  get #retryParts(): RetryPauseParts {
-    return { ...this.#parts, signal: this.#closing.signal };
+  #retryParts({ scope }: Recall): RetryPauseParts {
+    return { ...this.#parts, signal: scope.signal };
   }
 
   #advance(recall: Recall, event: RestoreEvent): void {

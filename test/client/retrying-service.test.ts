@@ -32,6 +32,8 @@ async function start({ autoAdvance = true } = {}) {
     createVault: () => service.createVault(vault),
     describeVault: () => service.describeVault(vault),
     deleteVault: () => service.deleteVault(empty),
+    vaultCallback: () => service.vaultCallback(vault),
+    setVaultCallback: () => service.setVaultCallback(vault, "http://127.0.0.1/"),
     listVaults: () => service.listVaults(),
     uploadArchive: () => service.uploadArchive(vault, bytes),
     deleteArchive: () => service.deleteArchive(vault, archive),

@@ -56,6 +56,13 @@ export function describeCasService(name: string, start: () => Promise<ServiceUnd
     };
 
     describe("vaults", () => {
+      test("a vault notifies nobody until an address is set, and another address takes its place", async () => {
+        expect(await service.vaultCallback(vault)).toBe(null);
+        await service.setVaultCallback(vault, "http://127.0.0.1:1/first");
+        await service.setVaultCallback(vault, "http://127.0.0.1:1/second");
+        expect(await service.vaultCallback(vault)).toBe("http://127.0.0.1:1/second");
+      });
+
       test("a created vault can be described at once, and knows no counts before its first inventory", async () => {
         expect(await service.describeVault(vault)).toEqual({
           name: vault,

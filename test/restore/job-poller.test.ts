@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { ServiceError } from "../../src/domain/errors.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { vaultName } from "../../src/domain/ids.js";
+import { JobCallbacks } from "../../src/restore/job-callbacks.js";
 import { JobPoller, pollDelayMs } from "../../src/restore/job-poller.js";
 import { FakeClock, settled } from "../support/fake-clock.js";
 import { MemoryCasService } from "../support/memory-cas-service.js";
@@ -98,4 +99,51 @@ test("closing rejects who waits", async () => {
   await expect(waiting).rejects.toThrow("the end");
   await closed;
   expect(clock.sleepers).toBe(0);
+});
+
+test("a job whose end is reported is asked for ten times less often, and at once when the message comes", async () => {
+  const plain = await fixture();
+  const told = await fixture();
+  const callbacks = new JobCallbacks({ service: told.service, observer: () => undefined, url: "http://127.0.0.1:1/" });
+  const poller = new JobPoller({ service: told.service, clock: told.clock, observer: () => undefined, callbacks });
+  const [asked, reported] = [plain.poller.wait(vault, await plain.start()), poller.wait(vault, await told.start())];
+  let done = false;
+  void reported.then(() => {
+    done = true;
+  });
+  for (const { clock } of [plain, told]) await clock.advance(4 * 3600 * 1000 + 1);
+  expect(told.service.calls.listJobs).toBeLessThan(plain.service.calls.listJobs / 5);
+  expect(done).toBe(false);
+  poller.nudge(vault);
+  await told.clock.advance(1000);
+  expect(done).toBe(true);
+  await plain.clock.advance(300_001);
+  expect(await asked).toMatchObject({ status: "succeeded" });
+});
+
+test("a lost message delays a job by half an hour at most, and a flood of them asks no more than five times a second", async () => {
+  const { clock, service, start } = await fixture();
+  const callbacks = { claim: async () => undefined, isOurs: () => true };
+  const poller = new JobPoller({ service, clock, observer: () => undefined, callbacks });
+  const waiting = poller.wait(vault, await start());
+  for (let message = 0; message < 1000; message++) {
+    poller.nudge(vault);
+    await clock.advance(1);
+  }
+  expect(service.calls.listJobs).toBeLessThanOrEqual(8);
+  await clock.advance(4.5 * 3600 * 1000);
+  expect(await waiting).toMatchObject({ status: "succeeded" });
+});
+
+test("an address that somebody else has set stays, and the vault is asked as ever", async () => {
+  const { clock, service, start, events } = await fixture({ retrievalMs: 1000 });
+  await service.setVaultCallback(vault, "http://somebody.else/");
+  const observer = (event: CasfsEvent) => void events.push(event);
+  const callbacks = new JobCallbacks({ service, observer, url: "http://127.0.0.1:1/" });
+  const poller = new JobPoller({ service, clock, observer, callbacks });
+  const waiting = poller.wait(vault, await start());
+  await clock.advance(2000);
+  expect(await waiting).toMatchObject({ status: "succeeded" });
+  expect(await service.vaultCallback(vault)).toBe("http://somebody.else/");
+  expect(events).toContainEqual(expect.objectContaining({ message: expect.stringContaining("http://somebody.else/") }));
 });

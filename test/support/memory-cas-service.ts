@@ -87,6 +87,7 @@ interface Vault {
   readonly uploads: Map<UploadId, Upload>;
   readonly completed: Map<UploadId, { readonly archive: ArchiveId; readonly at: number }>;
   readonly jobs: Map<JobId, Job>;
+  callback: string | null;
   lastInventory: { readonly at: Instant; readonly count: number; readonly sizeBytes: number } | null;
 }
 
@@ -172,6 +173,7 @@ export class MemoryCasService implements CasService {
         completed: new Map(),
         jobs: new Map(),
         lastInventory: null,
+        callback: null,
       });
     });
   }
@@ -186,6 +188,16 @@ export class MemoryCasService implements CasService {
       this.#dropOldUploads(this.#vault(vault));
       if (archives.size + uploads.size > 0) throw refused("vault is not empty, only empty vault can be delete");
       this.#vaults.delete(vault);
+    });
+  }
+
+  vaultCallback(vault: VaultName, options?: CallOptions): Promise<string | null> {
+    return this.#call("vaultCallback", options, [vault], () => this.#vault(vault).callback);
+  }
+
+  async setVaultCallback(vault: VaultName, url: string, options?: CallOptions): Promise<void> {
+    await this.#call("setVaultCallback", options, [vault, url], () => {
+      this.#vault(vault).callback = url;
     });
   }
 
@@ -609,6 +621,8 @@ function noCalls(): Record<CasOperation, number> {
     createVault: 0,
     describeVault: 0,
     deleteVault: 0,
+    vaultCallback: 0,
+    setVaultCallback: 0,
     listVaults: 0,
     uploadArchive: 0,
     deleteArchive: 0,
