@@ -112,12 +112,14 @@ export class RestoreManager {
   recall(archive: ColdArchive, { tier, origin = "open", faster = false }: RecallWish): Promise<void> {
     if (this.#closing.signal.aborted) return unattended(Promise.reject(this.#closing.signal.reason));
     const accepted = acceptedTier(tier, archive.sizeBytes);
-    if (accepted !== tier)
-      this.#warn(`Archive ${archive.id} is too large for tier ${tier}: it is recalled as ${accepted}`);
     const running = this.#recalls.get(archive.key);
     if (running !== undefined) return this.#join(running, { tier: accepted, origin, faster });
     if (this.#parts.sink.has(archive.key)) return Promise.resolve();
     const charge = origin === "restore" ? null : this.#charge(archive, accepted);
+    // Only of what begins: a refused open may be repeated for ever.
+    if (accepted !== tier) {
+      this.#warn(`Archive ${archive.id} is too large for tier ${tier}: it is recalled as ${accepted}`);
+    }
     const requestedAt = this.#parts.clock.now();
     const recall = { archive, tier: accepted, requestedAt, jobId: null, replaced: 0 };
     return this.#begin(recall, { origin, charge, isNew: true }).landed.promise;

@@ -163,10 +163,13 @@ test("with --recall-ahead a tree that is read file by file waits for one retriev
   await it.until(() => it.service.calls.initiateJob === 4);
   await it.clock.advance(1000);
   expect(it.service.calls.initiateJob).toBe(4);
-  await it.until(() => it.state("f3") === "cached", { stepMs: minutes(10) });
+  // They land in any order; the open of one that has not would recall the ones after it.
+  const areHere = () => ["f1", "f2", "f3"].every((file) => it.state(file) === "cached");
+  // In small steps: the disk takes real time, which passes much faster on the clock.
+  await it.until(areHere, { stepMs: minutes(1) });
   expect(await first).toBe("text 0");
   for (const file of [1, 2, 3]) expect(await it.text(`f${file}`)).toBe(`text ${file}`);
-  expect(it.clock.now() - startedAt).toBeLessThan(1.5 * retrievalMs);
+  expect(it.clock.now() - startedAt).toBeLessThan(2 * retrievalMs);
   expect(it.service.calls.initiateJob).toBe(4);
 });
 

@@ -76,6 +76,25 @@ test("a job that the service refuses costs nothing", async () => {
   expect(used(it)).toBe(0);
 });
 
+test("what --recall-ahead would recall beyond the budget is left, without failing the open", async () => {
+  await using it = await TestVault.create({ ...limitOf(10), settings: { recallAhead: 5 } });
+  for (const file of ["a", "b", "c", "d"]) await it.writeCold(file, "1234");
+  expect(await it.text("a")).toBe("1234");
+  await it.until(() => it.state("b") === "cached");
+  expect(it.service.calls.initiateJob).toBe(2);
+  expect(used(it)).toBe(8);
+  await expect(it.text("c")).rejects.toMatchObject(overBudget);
+});
+
+test("a file that is larger than the whole limit is told with what to do", async () => {
+  await using it = await TestVault.create(limitOf(3));
+  await it.writeCold("a", "1234");
+  await expect(it.text("a")).rejects.toMatchObject({
+    message: expect.stringContaining("its 4B are more than --recall-limit 3B/day ever allows"),
+    hint: expect.stringContaining("casfs restore"),
+  });
+});
+
 test("a restart, even a crash, forgets nothing of what was used", async () => {
   await using it = await TestVault.create(limitOf(10));
   await it.writeCold("a", "12345678");
