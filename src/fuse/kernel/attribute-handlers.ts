@@ -2,7 +2,7 @@
 
 import { constants } from "node:os";
 import { FileSystemError } from "../../domain/errors.js";
-import type { AttributeChanges } from "../driver.js";
+import type { AttributeChanges, AttributesReply, FuseOperations } from "../driver.js";
 import type { Handler, HandlerContext, HandlerTable } from "./handler.js";
 import type { KernelRequest } from "./kernel-request.js";
 import { getattrFlag, opcode, setxattrFlag } from "./protocol.js";
@@ -26,27 +26,43 @@ const getattr: Handler = ({ operations, replies }, request, wire) => {
 };
 
 const setattr: Handler = (context, request, wire) => {
-  const { operations, replies } = context;
+  const { operations, replies, inodes } = context;
   const wanted = readSetattr(wire);
   if (!isExact(wanted.changes.sizeBytes ?? 0)) {
     throw new FileSystemError("too-large", `Cannot make a file of ${wanted.changes.sizeBytes} bytes`);
   }
-  const changes = withoutPrivileges(context, request, wanted);
-  replies.when(request, operations.setAttributes(request, request.node, wanted.handle, changes), (reply) =>
-    replies.attributes(request, reply),
-  );
+  const mode = inodes.modeWithoutPrivileges(request.node);
+  const changed =
+    mode !== undefined && Object.keys(wanted.changes).length === 0
+      ? chownWithoutChange(operations, request, mode)
+      : operations.setAttributes(request, request.node, wanted.handle, withoutPrivileges(wanted, mode));
+  replies.when(request, changed, (reply) => replies.attributes(request, reply));
 };
 
-/** HANDLE_KILLPRIV_V2 leaves it to us that a new owner or a truncation drops set-user-id and set-group-id. */
-function withoutPrivileges(
-  { inodes }: HandlerContext,
+/**
+ * A chown(2) that leaves owner and group takes set-user-id and set-group-id away too. The kernel sends it as a change of
+ * nothing, and the same before fallocate(2) of anybody who may write: so it is done for whom chmod(2) is allowed, and for
+ * others is not an error.
+ */
+async function chownWithoutChange(
+  operations: FuseOperations,
   request: KernelRequest,
-  { changes, dropsPrivileges }: SetattrRequest,
-): AttributeChanges {
+  mode: number,
+): Promise<AttributesReply> {
+  const present = await operations.getAttributes(request, request.node, undefined);
+  if (request.uid !== 0 && request.uid !== present.attributes.uid) return present;
+  return operations.setAttributes(request, request.node, undefined, { mode });
+}
+
+/**
+ * HANDLE_KILLPRIV_V2 leaves it to us that a new owner or a truncation drops set-user-id and set-group-id.
+ *
+ * @param mode Without them; undefined when there is nothing to drop.
+ */
+function withoutPrivileges({ changes, dropsPrivileges }: SetattrRequest, mode: number | undefined): AttributeChanges {
   const newOwner = changes.uid !== undefined || changes.gid !== undefined;
-  if (changes.mode !== undefined || !(newOwner || dropsPrivileges)) return changes;
-  const mode = inodes.modeWithoutPrivileges(request.node);
-  return mode === undefined ? changes : { ...changes, mode };
+  if (mode === undefined || changes.mode !== undefined || !(newOwner || dropsPrivileges)) return changes;
+  return { ...changes, mode };
 }
 
 const readlink: Handler = ({ operations, replies }, request) => {

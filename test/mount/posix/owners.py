@@ -111,6 +111,18 @@ def check_chown_drops_set_id_bits_of_files_only():
     expect(mode_of("d"), 0o6755)
 
 
+def check_a_chown_that_changes_nothing_drops_set_id_bits_too():
+    owned("f", mode=0o6755)
+    os.chown("f", -1, -1)
+    expect(mode_of("f"), 0o755)
+    os.chmod("f", 0o6755)
+    user_fails("ok", os.chown, "f", -1, -1)
+    expect(mode_of("f"), 0o755)
+    os.chmod("f", 0o6755)
+    as_user(OTHER_UID, OTHER_GID, [], lambda: outcome(os.chown, "f", -1, -1))
+    expect(mode_of("f"), 0o6755, "not by a stranger")
+
+
 def check_writing_and_cutting_drops_set_id_bits():
     def append(path):
         fd = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -79,8 +79,9 @@ STEPS = {
     "mkfifo": (1, lambda r: [random_path(r), 0o644]),
     "mknod": (1, lambda r: [random_path(r), r.choice([stat.S_IFREG, stat.S_IFSOCK]) | 0o640]),
     "chmod": (2, lambda r: [random_path(r), r.choice(MODES)]),
-    "chown": (3, lambda r: [random_path(r), r.choice([-1, 0, SOME_UID, OTHER_UID]), r.choice([-1, 0, SOME_GID, OTHER_GID])]),
-    "lchown": (1, lambda r: [random_path(r), r.choice([-1, 0, SOME_UID]), r.choice([-1, SOME_GID])]),
+    # Never nobody's and no group's: for a stranger that is EPERM here or there, as the set-id bits are.
+    "chown": (3, lambda r: [random_path(r), r.choice([-1, 0, SOME_UID, OTHER_UID]), r.choice([0, SOME_GID, OTHER_GID])]),
+    "lchown": (1, lambda r: [random_path(r), r.choice([0, SOME_UID]), r.choice([-1, SOME_GID])]),
     "utimensat": (3, lambda r: [random_path(r), random_time(r), random_time(r)]),
     "listdir": (3, lambda r: [random_path(r)]),
     "setxattr": (2, lambda r: [random_path(r), r.choice(["user.a", "user.b", "trusted.a", "user."]), r.choice([0, 10, 500]), r.randrange(3)]),
