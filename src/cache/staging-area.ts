@@ -6,7 +6,7 @@
 
 import { constants, statSync } from "node:fs";
 import { copyFile, mkdir, open, readdir, rm } from "node:fs/promises";
-import { type ByteRange, byteCount, MIB } from "../domain/bytes.js";
+import { type ByteRange, byteCount, KIB, MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey, ContentId } from "../domain/ids.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
@@ -30,7 +30,7 @@ export interface StagingDirectoryParts {
   readonly budget: StagingBudget;
 }
 
-const readPieceBytes = MIB;
+const readPieceBytes = 512 * KIB;
 const countedAtOnce = 1000;
 
 /** What a staging file takes from the disk; undefined when it is not there. */
@@ -159,15 +159,31 @@ class StagedContentFile implements StagedFile {
     await this.#parts.syncName();
   }
 
-  // A new buffer each time: whoever sends a piece may hold it until the socket has taken it.
+  // Two buffers in turns, not a new one for each piece: a gigabyte of them makes the garbage collector look at the whole
+  // heap some forty times, which takes more processor time than sending the bytes.
   async *read(range: ByteRange): AsyncGenerator<Uint8Array> {
+    let [present, spare] = [this.#piece(range, range.start), this.#piece(range, range.start + readPieceBytes)];
+    let reading = this.#fill(present, range, range.start);
     for (let offset = range.start as number; offset < range.end; ) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(readPieceBytes, range.end - offset));
-      const length = await this.#parts.file.read(offset, piece);
-      if (length < piece.length) throw endsTooEarly(this.#parts.path, range, offset + length);
-      yield piece;
-      offset += length;
+      await reading;
+      offset += present.length;
+      const rest = spare.subarray(0, Math.max(0, Math.min(readPieceBytes, range.end - offset)));
+      reading = this.#fill(rest, range, offset);
+      // Whoever leaves early does not hear of it.
+      reading.catch(() => undefined);
+      yield present;
+      [present, spare] = [rest, present];
     }
+  }
+
+  #piece(range: ByteRange, offset: number): Buffer {
+    return Buffer.allocUnsafeSlow(Math.max(0, Math.min(readPieceBytes, range.end - offset)));
+  }
+
+  async #fill(piece: Uint8Array, range: ByteRange, offset: number): Promise<void> {
+    if (piece.length === 0) return;
+    const length = await this.#parts.file.read(offset, piece);
+    if (length < piece.length) throw endsTooEarly(this.#parts.path, range, offset + length);
   }
 
   hash(range: ByteRange): ReturnType<StagedFile["hash"]> {

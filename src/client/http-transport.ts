@@ -5,7 +5,7 @@
  * Never: repeats a request, follows a redirect, or puts a secret or a signature into an error.
  */
 
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { type Dispatcher, Pool } from "undici";
 import { describeError, ServiceError } from "../domain/errors.js";
 import { type Clock, type Milliseconds, seconds } from "../domain/time.js";
@@ -258,7 +258,9 @@ class UploadWatch {
     if (typeof body !== "function") this.body = body;
     else if (sizeBytes <= wholeBytesMax)
       this.body = await abortable(collected(this.#watched(body), sizeBytes), this.signal);
-    else this.body = Readable.from(this.#watched(body), { objectMode: false });
+    // Not Readable.from(): that reads ahead, and whoever lends the pieces has them back when the next is asked for. Of an
+    // iterable undici asks for the next when the socket has passed on all of the last; its types do not know that.
+    else this.body = this.#watched(body) as AsyncIterable<Uint8Array> as Readable;
   }
 
   get signal(): AbortSignal {

@@ -125,7 +125,7 @@ export interface StagedFile extends AsyncDisposable {
   readonly sizeBytes: ByteCount;
   /** fdatasync of the bytes and fsync of the directory entry. */
   sync(): Promise<void>;
-  /** Reads `range` in pieces of at most 1 MiB. */
+  /** Reads `range` in pieces of at most 1 MiB; each is the caller's until the next one is asked for. */
   read(range: ByteRange): AsyncIterable<Uint8Array>;
   /** Hashes `range` off the main thread; `leaves` are the SHA-256 sums of its MiBs, 32 bytes each, concatenated. */
   hash(
