@@ -22,7 +22,7 @@ import { meteredService } from "../../src/client/metered-service.js";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { type ContentId, type InodeNumber, rootIno, type VaultName, vaultName } from "../../src/domain/ids.js";
-import { fileTime, hours, type Instant, seconds } from "../../src/domain/time.js";
+import { type Clock, fileTime, hours, type Instant, seconds } from "../../src/domain/time.js";
 import { publishedPrices } from "../../src/protocol/prices.js";
 import type { CasService } from "../../src/protocol/service.js";
 import { InventorySync } from "../../src/restore/inventory-sync.js";
@@ -89,6 +89,8 @@ export interface TestVaultOptions {
   /** `--staging-size`; without it staging has no limit. */
   readonly stagingBytes?: number;
   readonly disk?: LocalDisk;
+  /** Instead of the service in memory and the clock that the test moves, which then have nothing to do with it. */
+  readonly outside?: { readonly service: CasService; readonly clock: Clock };
   readonly recallLimits?: RecallLimits;
   /** Another one whose service and clock it shares: a second state directory of the same archive. */
   readonly beside?: TestVault;
@@ -404,7 +406,7 @@ export class TestVault implements AsyncDisposable {
   }
 
   async #begin(directory: string): Promise<void> {
-    const { clock } = this;
+    const clock = this.#options.outside?.clock ?? this.clock;
     const observer = (event: CasfsEvent) => void this.events.push(event);
     const random = () => 0.5;
     const catalog = await Catalog.open({
@@ -429,7 +431,7 @@ export class TestVault implements AsyncDisposable {
     await this.#hashes?.[Symbol.asyncDispose]();
     this.#hashes = new WrittenHashes(hashPool, { partBytes: 16 * MIB, wholeBytesMax: 100 * MIB });
     const staging = await StagingDirectory.open({ layout, hashes: this.#hashes, cachedCopies: cache, budget });
-    const { service: reachable, kill } = mortal(this.service);
+    const { service: reachable, kill } = mortal(this.#options.outside?.service ?? this.service);
     const service = meteredService(reachable, () => ledgerMeter(catalog));
     const uploader = new Uploader(
       { service, journal: catalog.uploads, files: staging, clock, observer },
@@ -547,7 +549,7 @@ export class TestVault implements AsyncDisposable {
 }
 
 /** The service, until its caller dies: then it hears nothing more, and no answer arrives. */
-function mortal(service: MemoryCasService): { readonly service: CasService; readonly kill: () => void } {
+function mortal(service: CasService): { readonly service: CasService; readonly kill: () => void } {
   let dead = false;
   const ended = new AbortController();
   const never = <T>(): Promise<T> =>
