@@ -1,4 +1,4 @@
-/** A server, a proxy that breaks what its plan says, and a client behind the proxy that gives up early. */
+/** A server, a proxy that breaks what its plan says, and a client behind the proxy. */
 
 import { httpCasService } from "../../src/client/http-cas-service.js";
 import { retryingService } from "../../src/client/retrying-service.js";
@@ -18,32 +18,50 @@ import { newArchive, readAll } from "../support/test-bytes.js";
 
 export const vault: VaultName = vaultName("photos");
 
-/** Long enough for a busy machine, short enough to wait for. */
-const deadlines = { headersMs: ms(400), bodyMs: ms(400) };
+/** Real milliseconds after which a client that meets silence gives up: not long to wait for. */
+const defaultPatienceMs = 400;
+
+type HttpService = ReturnType<typeof httpCasService>;
 
 export class FaultFixture implements AsyncDisposable {
   /** The server's time. Sleeping takes none of the real one: it moves the server's ahead. */
   readonly clock: Clock;
-  /** Through the proxy, one request for each call. */
-  readonly service: ReturnType<typeof httpCasService>;
+  /**
+   * Through the proxy, one request for each call. It gives up early only while the plan has silence in store: on a busy
+   * machine any answer may be late.
+   */
+  readonly service: HttpService;
   /** Past the proxy: what the server holds in truth. */
-  readonly direct: ReturnType<typeof httpCasService>;
+  readonly direct: HttpService;
+  readonly #steady: HttpService;
+  readonly #hasty: HttpService;
 
   private constructor(
     readonly server: LocalServer,
     readonly proxy: FaultProxy,
+    patienceMs: number,
   ) {
     this.clock = movingClock(server);
     const shared = { credentials, clock: this.clock };
-    this.service = httpCasService({ ...shared, endpoint: proxy.url, deadlines });
+    const behindProxy = { ...shared, endpoint: proxy.url };
+    this.#steady = httpCasService(behindProxy);
+    const deadlines = { headersMs: ms(patienceMs), bodyMs: ms(patienceMs) };
+    this.#hasty = httpCasService({ ...behindProxy, deadlines });
+    this.service = new Proxy(this.#steady, {
+      get: (_, name) => {
+        const chosen = proxy.plan.hasSilence ? this.#hasty : this.#steady;
+        const member: unknown = Reflect.get(chosen, name, chosen);
+        return typeof member === "function" ? member.bind(chosen) : member;
+      },
+    });
     this.direct = httpCasService({ ...shared, endpoint: server.running.url });
   }
 
   /** With the vault `vault`. Jobs are done at once. */
-  static async create(): Promise<FaultFixture> {
+  static async create({ patienceMs = defaultPatienceMs } = {}): Promise<FaultFixture> {
     const retrievalMs = { expedited: 0, standard: 0, bulk: 0, inventory: 0 };
     const server = await LocalServer.start({ retrievalMs });
-    const fixture = new FaultFixture(server, await FaultProxy.start(server.running.port));
+    const fixture = new FaultFixture(server, await FaultProxy.start(server.running.port), patienceMs);
     await fixture.direct.createVault(vault);
     return fixture;
   }
@@ -105,7 +123,8 @@ export class FaultFixture implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.service.close();
+      await this.#steady.close();
+      await this.#hasty.close();
       await this.direct.close();
       await this.proxy[Symbol.asyncDispose]();
     } finally {

@@ -36,8 +36,8 @@ class MountBehindFaults implements AsyncDisposable {
     readonly files: TestVault,
   ) {}
 
-  static async create(): Promise<MountBehindFaults> {
-    const place = await FaultFixture.create();
+  static async create(options: { readonly patienceMs?: number } = {}): Promise<MountBehindFaults> {
+    const place = await FaultFixture.create(options);
     const outside = { service: place.patient, clock: place.clock };
     const it = await TestVault.createEmpty({ outside, multipartThresholdBytes: 16 * MIB });
     await it.refreshInventory();
@@ -116,9 +116,10 @@ test.each(everyFault)(
   "$name, met by every step of an upload: all files are archived, and once each after an inventory",
   async (named) => {
     const operations = brokenRequests.includes(named) ? ofBodies : uploadOperations;
+    const isSilence = named.fault.kind === "stall";
     await using mount = await MountBehindFaults.create();
-    // Not every answer has the header that is to be changed.
-    const mustHit = !alterations.includes(named);
+    // Not every answer has the header that is to be changed; and who gives up early may be too early for the fault.
+    const mustHit = !alterations.includes(named) && !isSilence;
     const plan = new FaultPlan(
       operations.map((operation) => on(operation, { nth: 1 }, named)),
       { mustHit },
@@ -172,13 +173,13 @@ test("after any mixture of faults, and a kill -9 at any request, each file is on
   const plans = fc.array(rule, { minLength: 2, maxLength: 5 }).filter(letSomeThrough);
   await fc.assert(
     fc.asyncProperty(plans, fc.integer({ min: 1, max: 16 }), async (rules, crashAfter) => {
-      await using mount = await MountBehindFaults.create();
+      await using mount = await MountBehindFaults.create({ patienceMs: 1000 });
       mount.place.proxy.plan = new FaultPlan(rules, { mustHit: false });
       await mount.archive(crashAfter);
       await mount.reconcile();
       await mount.expectOneArchiveEach();
     }),
-    // A mixture may take many real silences: fewer mixtures then, each judged as strictly.
-    { numRuns: 6, interruptAfterTimeLimit: 12_000 },
+    // On a slow machine fewer mixtures, each judged as strictly.
+    { numRuns: 5, interruptAfterTimeLimit: 60_000 },
   );
 }, 180_000);

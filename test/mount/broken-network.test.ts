@@ -15,7 +15,7 @@ describe.skipIf(reason !== undefined)(`a broken network${reason ? ` (skipped: ${
   beforeEach(async () => {
     mount = await CountedMount.start(["--settle", "1h", "--multipart-threshold", "16MiB"]);
     const made = await script(
-      'mkdir "$1" "$2/v"; cd "$2/v"; seq 1000 > a; seq 2000 > b; head -c 50000000 /dev/urandom > large; cp a b large "$1"',
+      'mkdir "$1" "$2/v"; cd "$2/v"; seq 1000 > a; seq 2000 > b; head -c 34000000 /dev/urandom > large; cp a b large "$1"',
       mount.path("v"),
       mount.plain(),
     );
