@@ -16,6 +16,7 @@ import { archivingRow, recallRow } from "./rows/archiving.js";
 import { creatingRow } from "./rows/creating.js";
 import { inventoryRows } from "./rows/inventory.js";
 import { listingRows } from "./rows/listing.js";
+import { hashingRow } from "./rows/responsiveness.js";
 import { readingRow, writingRow } from "./rows/sequential.js";
 import { smallUploadsRow } from "./rows/small-uploads.js";
 import { downloadRow, uploadRow } from "./rows/transfers.js";
@@ -30,6 +31,7 @@ const rows: readonly Row[] = [
   readingRow,
   archivingRow,
   recallRow,
+  hashingRow,
   uploadRow,
   downloadRow,
   smallUploadsRow,

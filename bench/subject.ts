@@ -76,9 +76,11 @@ export interface CasfsMount extends OpenTree {
 export async function mountCasfs(
   place: string,
   options: readonly string[] = ["--local", join(place, "service")],
+  nodeOptions: readonly string[] = [],
 ): Promise<CasfsMount> {
   const mount = made(join(place, "mount"));
-  const args = [casfsProgram, "mount", mount, ...options, "--state", join(place, "state"), "--settle", "24h"];
+  const state = ["--state", join(place, "state"), "--settle", "24h"];
+  const args = [...nodeOptions, casfsProgram, "mount", mount, ...options, ...state];
   const server = background(process.execPath, args, join(place, "output.log"));
   await ready(server, () => server.output().includes("mounted on "));
   const byCommand = () => run(process.execPath, casfsProgram, "unmount", mount);
