@@ -103,6 +103,7 @@ export class ContentTable {
   readonly #removeArchive: BetterSqlite3.Statement<[number]>;
   readonly #removeArchives: BetterSqlite3.Statement<[number]>;
   readonly #namedVersion: BetterSqlite3.Statement<[number, string], number>;
+  readonly #outdated: BetterSqlite3.Statement<[number, string, number, number], number>;
   readonly #stagedFile: BetterSqlite3.Statement<[string], number>;
 
   constructor(sql: BetterSqlite3.Database, vaults: VaultTable, numbers: ContentNumbers, bootId: string) {
@@ -167,6 +168,13 @@ export class ContentTable {
     this.#namedVersion = sql
       .prepare<[number, string], number>(
         "SELECT 1 FROM archive a JOIN content c ON c.archive_key = a.key WHERE a.vault_id = ? AND a.file_id = ? LIMIT 1",
+      )
+      .pluck();
+    this.#outdated = sql
+      .prepare<[number, string, number, number], number>(
+        `SELECT 1 FROM archive a JOIN content c ON c.archive_key = a.key
+         WHERE a.vault_id = ? AND a.file_id = ? AND a.version > ?
+           AND NOT EXISTS (SELECT 1 FROM content older WHERE older.ino = c.ino AND older.version = ?) LIMIT 1`,
       )
       .pluck();
     this.#stagedFile = sql
@@ -345,6 +353,11 @@ export class ContentTable {
   ): boolean {
     const { fileId, version, sizeBytes, treeHash } = twin;
     return this.#rival.get(this.#vaults.idOf(vault), fileId, version, sizeBytes, treeHash) !== undefined;
+  }
+
+  /** Whether a file has no content of `version` any more, and a later one is archived. */
+  isOutdated(vault: VaultName, { fileId, version }: { readonly fileId: string; readonly version: number }): boolean {
+    return this.#outdated.get(this.#vaults.idOf(vault), fileId, version, version) !== undefined;
   }
 
   /** Whether a file has bytes that are not archived. Looks at all of those: not for every row of an inventory. */

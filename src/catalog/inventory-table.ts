@@ -192,14 +192,16 @@ export class InventoryTable implements InventoryCatalog {
     const isOfAnother = this.#isOfAnother(run, row);
     if (isOfAnother) run.newest ??= { id: row.writer!, archiveId: id, createdAt: row.created_at_ms as Instant };
     const isListed = this.#markSeen.run(takenAt, row.created_at_ms, run.id, id).changes > 0;
-    if (isListed || this.#tombstones.has(vault, id)) return;
+    const isForsaken = this.#isForsaken(vault, row);
+    if ((isListed && !isForsaken) || this.#tombstones.has(vault, id)) return;
     const parsed = parseDescription(row.description);
     const isKnown = row.file_id !== null && this.#isKnownFile(vault, row.file_id, parsed);
     const isOwn = parsed.kind === "casfs" && parsed.writer === this.#writerId;
-    if (isOwn && this.#isForsaken(vault, row) && (!isKnown || this.#isTwin(vault, row))) {
-      this.#bury(vault, id, { sizeBytes: byteCount(row.size_bytes), createdAt: row.created_at_ms as Instant });
+    if (isOwn && isForsaken && (!isKnown || this.#isReplaced(vault, row))) {
+      this.#buryUnlessUsed(vault, row);
       return;
     }
+    if (isListed) return;
     const key = this.#contents.insertArchive({
       vault,
       id,
@@ -248,10 +250,23 @@ export class InventoryTable implements InventoryCatalog {
     return this.#uploads.isUnanswered(vault, row.file_id, row.version);
   }
 
-  #isTwin(vault: VaultName, row: InventoryRow): boolean {
+  // By a twin of the same bytes, or by a later version that is archived: then its twin has gone for that one already.
+  #isReplaced(vault: VaultName, row: InventoryRow): boolean {
     if (row.file_id === null || row.version === null) return false;
     const { file_id: fileId, version, size_bytes: sizeBytes, tree_hash: treeHash } = row;
-    return this.#contents.hasTwin(vault, { fileId, version, sizeBytes, treeHash });
+    if (this.#contents.hasTwin(vault, { fileId, version, sizeBytes, treeHash })) return true;
+    return this.#contents.isOutdated(vault, { fileId, version });
+  }
+
+  // An earlier inventory may have brought it, when it was not replaced yet.
+  #buryUnlessUsed(vault: VaultName, row: InventoryRow): void {
+    const id = row.archive_id as ArchiveId;
+    const known = this.#contents.archiveById(vault, id)?.key;
+    if (known !== undefined) {
+      if (this.#contents.referencesTo(known) > 0) return;
+      this.#contents.removeArchive(known);
+    }
+    this.#bury(vault, id, { sizeBytes: byteCount(row.size_bytes), createdAt: row.created_at_ms as Instant });
   }
 
   #hasNewerVersion(run: number, row: InventoryRow): boolean {

@@ -181,3 +181,19 @@ test("of two archives of one version, made because an answer got lost, the one t
   await it.evict("a");
   expect(await it.text("a")).toBe("text");
 });
+
+test("what a lost answer left of a version that was replaced since is deleted, too, when an inventory shows it", async () => {
+  await using it = await TestVault.create();
+  it.service.fail({ operation: "uploadArchive", when: "after", error: new ServiceError("connection", "lost") });
+  await it.write("a", "first");
+  await it.until(() => it.archived().length === 1);
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["first", "first"]);
+  await it.write("a", "second");
+  await it.archiveAll();
+  await it.until(() => it.archived().length === 2);
+  expect(it.archived()).toEqual(["first", "second"]);
+  await it.refreshInventory();
+  await it.until(() => it.archived().length === 1);
+  expect(it.archived()).toEqual(["second"]);
+});
