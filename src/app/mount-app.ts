@@ -5,7 +5,7 @@
  */
 
 import { constants } from "node:fs";
-import { access, mkdir } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import type { Catalog } from "../catalog/catalog.js";
 import { StateOwner } from "../catalog/state-owner.js";
 import type { MountConfig } from "../config/config.js";
@@ -20,6 +20,7 @@ import { nativeDriver } from "../fuse/native/native-driver.js";
 import { FileSystemOperations } from "../fuse/operations.js";
 import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
+import { makeDirectoryDurably } from "../lib/durable-file.js";
 import { Metrics } from "../observability/metrics.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
@@ -301,7 +302,7 @@ function rootOf(config: MountConfig, catalog: Catalog): InodeNumber {
 
 async function makeStateDirectory(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makeDirectoryDurably(path);
     await access(path, constants.W_OK);
   } catch (error) {
     throw new UsageError(`Cannot use state directory ${path}: ${describeError(error)}`, {

@@ -15,6 +15,7 @@ import type { MountConfig } from "../config/config.js";
 import { describeError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { AsyncStack } from "../lib/async-stack.js";
+import { syncDirectory } from "../lib/durable-file.js";
 import { usablePartSize } from "../upload/part-plan.js";
 import type { KernelMemory } from "./kernel-memory.js";
 import type { ServiceStack } from "./service-stack.js";
@@ -68,6 +69,8 @@ export async function openStorage(
   stopping.defer(() => cache.close());
   const hashes = stopping.use(new WrittenHashes(hashPool, hashedPieces(config)));
   const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget });
+  // What fsync promises lies in files and directories that a first start has just made: their names have to last, too.
+  await syncDirectory(config.stateDirectory);
   return { catalog, layout, cache, staging, disk, budget, hashPool, bootId };
 }
 

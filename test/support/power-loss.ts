@@ -12,10 +12,14 @@
 import {
   type BigIntStats,
   copyFileSync,
+  cpSync,
+  existsSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -92,4 +96,70 @@ export function recordingSyncs(fs: typeof FsPromises, disk: DurableDisk): typeof
 /** A number of an inode is used again after an unlink; its birth is not. */
 function identityOf({ ino, birthtimeNs }: BigIntStats): string {
   return `${ino}.${birthtimeNs}`;
+}
+
+/** What survives although it was never synced: nothing, the catalog's log alone, or all but that log. */
+export type Spared = "nothing" | "the log" | "all but the log";
+
+type RecordedEntry = readonly [name: string, identity: string, isDirectory: boolean];
+
+const catalogFile = "catalog.db";
+const logFile = `${catalogFile}-wal`;
+
+/** The same for the state directory of a mount in another process, which records its syncs in files (crash-points.mjs). */
+export class DurableRecord {
+  private constructor(readonly directory: string) {}
+
+  static make(directory: string): DurableRecord {
+    mkdirSync(directory);
+    return new DurableRecord(directory);
+  }
+
+  /** Makes `to` what a power loss leaves of `from`. All of it is durable then: the next process finds it on its disk. */
+  restore({ from, to, spared }: { readonly from: string; readonly to: string; readonly spared: Spared }): void {
+    if (spared === "all but the log") cpSync(from, to, { recursive: true, filter: (path) => !isSocket(path) });
+    else this.#restore(identityOf(statSync(from, { bigint: true })), to);
+    if (existsSync(to) && existsSync(join(from, catalogFile))) {
+      const log = join(from, logFile);
+      copyFileSync(join(from, catalogFile), join(to, catalogFile));
+      if (spared === "the log") copyFileSync(log, join(to, logFile));
+      else writeFileSync(join(to, logFile), this.#bytes(identityOf(statSync(log, { bigint: true }))));
+    }
+    rmSync(this.directory, { recursive: true });
+    mkdirSync(this.directory);
+    this.#record(to);
+  }
+
+  #restore(identity: string, target: string): void {
+    mkdirSync(target);
+    const path = join(this.directory, `${identity}.entries`);
+    const entries: RecordedEntry[] = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : [];
+    for (const [name, inode, isDirectory] of entries) {
+      if (isDirectory) this.#restore(inode, join(target, name));
+      else writeFileSync(join(target, name), this.#bytes(inode));
+    }
+  }
+
+  #bytes(identity: string): Buffer {
+    const path = join(this.directory, `${identity}.bytes`);
+    return existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  }
+
+  #record(path: string): void {
+    const stats = statSync(path, { bigint: true });
+    if (!stats.isDirectory()) {
+      copyFileSync(path, join(this.directory, `${identityOf(stats)}.bytes`));
+      return;
+    }
+    const entries = readdirSync(path).map((name): RecordedEntry => {
+      this.#record(join(path, name));
+      const found = statSync(join(path, name), { bigint: true });
+      return [name, identityOf(found), found.isDirectory()];
+    });
+    writeFileSync(join(this.directory, `${identityOf(stats)}.entries`), JSON.stringify(entries));
+  }
+}
+
+function isSocket(path: string): boolean {
+  return lstatSync(path).isSocket();
 }
