@@ -62,42 +62,6 @@ describe.skipIf(reason !== undefined)(`crashes${reason ? ` (skipped: ${reason})`
     expect(recalled.stdout.split(" ")[0]).toBe(await sha256(source));
   }, 120_000);
 
-  test("what close() promised is there after kill -9, whatever the moment", async () => {
-    await mountIt();
-    await shell('mkdir "$1"', mount.path("v"));
-    const promised: string[] = [];
-    for (let round = 0; round < 3; round++) {
-      const writing = (async () => {
-        for (let i = 0; i < 400; i++) {
-          const name = `f-${round}-${i}`;
-          const { status } = await shell(
-            'printf "%s" "content of $2" > "$1/.$2.tmp" && mv "$1/.$2.tmp" "$1/$2"',
-            mount.path("v"),
-            name,
-          );
-          if (status !== 0) return;
-          promised.push(name);
-        }
-      })();
-      const before = promised.length;
-      await eventually(() => promised.length >= before + 5, "some files were written", 30_000);
-      await new Promise((resolve) => setTimeout(resolve, 20 + round * 250));
-      await mount.crash();
-      await writing;
-      await mountIt();
-    }
-    const read = await shell(
-      'cd "$1"; shift; for name; do echo "$name:$(cat $name)"; done',
-      mount.path("v"),
-      ...promised,
-    );
-    expect(read.stdout.trim().split("\n")).toEqual(promised.map((name) => `${name}:content of ${name}`));
-    // What was being written when the crashes came was promised to nobody: it is there, marked, and not uploaded.
-    await shell('rm -f "$1"/.*.tmp', mount.path("v"));
-    expect(await casfs("wait", mount.path("v"))).toMatchObject({ status: 0 });
-    expect((await mount.status()).staged.files).toBe(0);
-  }, 120_000);
-
   test("a file that was being written is kept, marked and not uploaded", async () => {
     await mountIt();
     await shell('mkdir "$1"', mount.path("v"));
