@@ -18,6 +18,7 @@ import type { FuseDriver, FuseSession } from "../fuse/driver.js";
 import { kernelDriver } from "../fuse/kernel/kernel-driver.js";
 import { nativeDriver } from "../fuse/native/native-driver.js";
 import { FileSystemOperations } from "../fuse/operations.js";
+import { SucceedingOperations } from "../fuse/succeeding-operations.js";
 import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import { makeDirectoryDurably } from "../lib/durable-file.js";
@@ -29,6 +30,7 @@ import { commitEffects } from "./commit-effects.js";
 import { serveControl } from "./control-server.js";
 import { controlSocketPath } from "./control-socket.js";
 import { firstContact } from "./first-contact.js";
+import { FormerProcess } from "./former-process.js";
 import { KernelMemory } from "./kernel-memory.js";
 import { ledgerMeter } from "./ledger-meter.js";
 import { serveMetrics } from "./metrics-server.js";
@@ -46,6 +48,12 @@ import { VaultWatch } from "./vault-watch.js";
 export interface RunMountOptions {
   readonly mountpoint: string;
   readonly observer: Observer;
+  /** The device of a mount at `mountpoint` that another process holds, too; without it this one mounts. */
+  readonly device?: {
+    readonly fileDescriptor: number;
+    /** How many processes have served it before. */
+    readonly generation: number;
+  };
   /** Its abort asks for an orderly unmount. */
   readonly signal: AbortSignal;
   readonly onReady: (info: {
@@ -166,7 +174,10 @@ async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSessi
   const { stack, storage, pipelines, watch, fileSystem, kernel } = parts;
   const { catalog } = storage;
   const { observer } = parts.options;
+  const isSuccessor = (parts.options.device?.generation ?? 0) > 0;
+  const former = isSuccessor ? FormerProcess.before(catalog) : undefined;
   await recoverStaging({ ...storage, observer, stagingPath: storage.layout.stagingDirectory });
+  former?.forgetIn(kernel);
   await fileSystem.removeOrphans();
   await firstContact(stack, { catalog, watch, observer });
   const root = rootOf(parts.config, catalog);
@@ -177,8 +188,8 @@ async function start(parts: MountParts, stopping: AsyncStack): Promise<FuseSessi
   if (callback !== undefined) {
     stopping.use(await listenForCallbacks(callback, (vault) => pipelines.poller.nudge(vault)));
   }
-  const session = await mountFileSystem(parts, root);
-  kernel.attach(session);
+  const session = await mountFileSystem(parts, root, former?.cutOff());
+  kernel.attach(session, { remembers: isSuccessor });
   stopping.defer(() => syncStaged(storage, observer));
   pipelines.uploads.start();
   pipelines.recalls.resume();
@@ -205,12 +216,26 @@ function driverOf(config: MountConfig, observer: Observer): FuseDriver {
   return nativeDriver({ deadlineMs, onError });
 }
 
-function mountFileSystem({ config, options, fileSystem }: MountParts, root: InodeNumber): Promise<FuseSession> {
-  const { mountpoint, observer } = options;
+/** @param cutOff Given to a successor: files that are not as their writers left them. */
+function mountFileSystem(
+  { config, options, storage, fileSystem }: MountParts,
+  root: InodeNumber,
+  cutOff: ReadonlySet<InodeNumber> | undefined,
+): Promise<FuseSession> {
+  const { mountpoint, observer, device } = options;
   const { allowOther, readOnly } = config;
-  const operations = new FileSystemOperations({ fileSystem, root, readOnly, observer });
+  const parts = { fileSystem, root, readOnly, observer };
   const source = mountSource(config.stateDirectory);
-  return driverOf(config, observer).mount({ mountpoint, source, allowOther, readOnly }, operations);
+  const place = { mountpoint, source, allowOther, readOnly };
+  const driver = driverOf(config, observer);
+  if (device === undefined) return driver.mount(place, new FileSystemOperations(parts));
+  const { fileDescriptor, generation } = device;
+  if (cutOff === undefined) {
+    return driver.mount({ ...place, device: { fileDescriptor, former: undefined } }, new FileSystemOperations(parts));
+  }
+  const former = { privilegedModes: storage.catalog.privilegedModes() };
+  const operations = new SucceedingOperations({ ...parts, generation, wasCutOff: (ino) => cutOff.has(ino) });
+  return driver.mount({ ...place, device: { fileDescriptor, former } }, operations);
 }
 
 function controlOf(parts: MountParts, root: InodeNumber): MountControl {

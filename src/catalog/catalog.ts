@@ -273,6 +273,11 @@ export class Catalog implements CatalogPort {
     return this.#inodes.lookup(parent, name);
   }
 
+  /** Regular files with set-user-id or set-group-id. */
+  privilegedModes(): (readonly [InodeNumber, number])[] {
+    return this.#inodes.privilegedModes();
+  }
+
   list(parent: InodeNumber, cookie: number, limit: number): DirectoryRow[] {
     return this.#inodes.list(parent, cookie, limit);
   }

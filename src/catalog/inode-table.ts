@@ -9,6 +9,7 @@ import type BetterSqlite3 from "better-sqlite3";
 import type { ArchiveKey, ContentId, InodeNumber } from "../domain/ids.js";
 import type { FileTime } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
+import { fileTypeMask, typeRegular } from "../vfs/attributes.js";
 import type { ContentPhase, DirectoryRow, InodeChanges, InodeRecord, NewInode } from "../vfs/catalog-port.js";
 import type { NumberMint } from "./number-mint.js";
 import { type ColumnValue, PartialUpdate } from "./partial-update.js";
@@ -59,6 +60,7 @@ export interface EntryPlace {
 }
 
 const noInode = 0;
+const setIdMask = 0o6000;
 
 export interface InodeNumbers {
   readonly inodes: NumberMint;
@@ -77,6 +79,7 @@ export class InodeTable {
     [number],
     { readonly parent: number; readonly name: string; readonly id: number }
   >;
+  readonly #privilegedModes: BetterSqlite3.Statement<[number, number, number], [InodeNumber, number]>;
   readonly #orphans: BetterSqlite3.Statement<[], number>;
   readonly #inVault: BetterSqlite3.Statement<[number], number>;
   readonly #count: BetterSqlite3.Statement<[], number>;
@@ -108,6 +111,11 @@ export class InodeTable {
     this.#isEmpty = sql.prepare<[number], number>("SELECT NOT EXISTS (SELECT 1 FROM entry WHERE parent = ?)").pluck();
     this.#target = sql.prepare<[number], string | null>("SELECT target FROM inode WHERE ino = ?").pluck();
     this.#anyName = sql.prepare("SELECT parent, name, id FROM entry WHERE ino = ? ORDER BY parent, id LIMIT 1");
+    this.#privilegedModes = sql
+      .prepare<[number, number, number], [InodeNumber, number]>(
+        "SELECT ino, mode FROM inode WHERE mode & ? <> 0 AND mode & ? = ?",
+      )
+      .raw();
     this.#orphans = sql.prepare<[], number>("SELECT ino FROM inode WHERE nlink = 0").pluck();
     this.#inVault = sql.prepare<[number], number>("SELECT ino FROM inode WHERE vault_id = ?").pluck();
     this.#count = sql.prepare<[], number>("SELECT count(*) FROM inode").pluck();
@@ -131,6 +139,11 @@ export class InodeTable {
   lookup(parent: InodeNumber, name: string): InodeRecord | undefined {
     const row = this.#lookup.get(parent, name);
     return row && this.#toRecord(row);
+  }
+
+  /** Regular files with set-user-id or set-group-id. */
+  privilegedModes(): (readonly [InodeNumber, number])[] {
+    return this.#privilegedModes.all(setIdMask, fileTypeMask, typeRegular);
   }
 
   /** A vault's trash is not listed: `rsync --delete` would empty it. */

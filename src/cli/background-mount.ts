@@ -25,7 +25,8 @@ export interface MountReady {
   readonly metricsAddress: string | null;
 }
 
-type Report =
+/** What a started process tells its starter. */
+export type MountReport =
   | { readonly type: "ready"; readonly ready: MountReady }
   | { readonly type: "failed"; readonly message: string; readonly hint: string | undefined };
 
@@ -38,13 +39,18 @@ export interface Starter {
   onGone(listener: () => void): void;
 }
 
+/** Tells a started process that it is a supervisor. */
+export const supervisorVariable = "CASFS_MOUNT_SUPERVISOR";
+
 /** Starts the mount in a session of its own. @throws CasfsError with the reason of the started process. */
 export async function startInBackground(options: {
   readonly mountpoint: string;
   readonly flags: Flags;
   readonly stateDirectory: string;
+  /** The started process keeps the device and lets others serve the mount, one after the other. */
+  readonly isSupervised: boolean;
 }): Promise<MountReady & { readonly logFile: string }> {
-  const { mountpoint, flags, stateDirectory } = options;
+  const { mountpoint, flags, stateDirectory, isSupervised } = options;
   const logFile = join(stateDirectory, "mount.log");
   const log = await openLog(stateDirectory, logFile);
   try {
@@ -54,7 +60,7 @@ export async function startInBackground(options: {
     const child = spawn(process.execPath, [mainFile, ...commandLine, "--no-daemon"], {
       detached: true,
       stdio: ["ignore", log.fd, log.fd, "ipc", ...(given === undefined ? [] : [given])],
-      env: { ...process.env, ...secretVariable(flags) },
+      env: { ...process.env, ...secretVariable(flags), ...(isSupervised ? { [supervisorVariable]: "1" } : {}) },
     });
     const report = await firstReport(child, logFile);
     if (report.type === "ready") return { ...report.ready, mountpoint, logFile };
@@ -69,7 +75,7 @@ export async function startInBackground(options: {
 export function starterOfThisProcess(): Starter | undefined {
   if (!process.connected) return undefined;
   let onGone: () => void = () => undefined;
-  const report = (message: Report) => {
+  const report = (message: MountReport) => {
     process.removeListener("disconnect", onGone);
     if (process.connected) process.send?.(message, () => process.connected && process.disconnect());
   };
@@ -86,7 +92,7 @@ export function starterOfThisProcess(): Starter | undefined {
 /** Where a device that was handed to us is in the child: after its standard streams and the channel. */
 const inheritedDescriptor = 4;
 
-const mainFile = fileURLToPath(new URL("./main.js", import.meta.url));
+export const mainFile = fileURLToPath(new URL("./main.js", import.meta.url));
 
 function secretVariable({ secretKey }: Flags): NodeJS.ProcessEnv {
   return typeof secretKey === "string" ? { [variableName("secretKey")]: secretKey } : {};
@@ -101,11 +107,11 @@ async function openLog(stateDirectory: string, logFile: string) {
   }
 }
 
-function firstReport(child: ChildProcess, logFile: string): Promise<Report> {
+function firstReport(child: ChildProcess, logFile: string): Promise<MountReport> {
   return new Promise((resolve, reject) => {
     child.once("message", (report) => {
       child.unref();
-      resolve(report as Report);
+      resolve(report as MountReport);
     });
     child.once("error", reject);
     child.once("exit", (code, signal) => {

@@ -198,12 +198,26 @@ export interface FuseOperations {
   removeExtendedAttribute(caller: FuseCaller, ino: InodeNumber, name: string): Promise<void>;
 }
 
+/** A FUSE device that is mounted already, and held by another process, too. */
+export interface HeldDevice {
+  readonly fileDescriptor: number;
+  /** What the kernel may remember of an earlier process; undefined when nobody has answered its INIT yet. */
+  readonly former: FormerService | undefined;
+}
+
+export interface FormerService {
+  /** Modes of the regular files with set-user-id or set-group-id, which a write would have to drop. */
+  readonly privilegedModes: Iterable<readonly [InodeNumber, number]>;
+}
+
 export interface FuseMountOptions {
   readonly mountpoint: string;
   /** First field of /proc/mounts; the command line finds the state directory by it. */
   readonly source: string;
   readonly allowOther: boolean;
   readonly readOnly: boolean;
+  /** Mounts nothing, but serves what is mounted at `mountpoint`. */
+  readonly device?: HeldDevice | undefined;
 }
 
 /** A mounted file system. */

@@ -158,7 +158,7 @@ describe.skipIf(noMount !== undefined)("beginning and ending", () => {
     try {
       const second = await startDaemon();
       expect(second).toMatchObject({ status: 1, stdout: "" });
-      expect(second.stderr).toMatch(/casfs: Cannot use state directory .* is using it\nhint: Unmount that first/);
+      expect(second.stderr).toMatch(/casfs: Cannot mount on .* is already mounted there\nhint: Unmount it first/);
     } finally {
       await casfs("unmount", mount.mountpoint);
     }

@@ -4,9 +4,17 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { type MountConfig, mountShape } from "../../config/config.js";
 import { loadMountConfig, processSources } from "../../config/load-config.js";
+import { givenDescriptor } from "../../fuse/kernel/given-device.js";
 import { unmountPath } from "../../fuse/mount-table.js";
-import { type MountReady, type Starter, starterOfThisProcess, startInBackground } from "../background-mount.js";
+import {
+  type MountReady,
+  type Starter,
+  starterOfThisProcess,
+  startInBackground,
+  supervisorVariable,
+} from "../background-mount.js";
 import { configured } from "../failure.js";
+import { takeWorkerTask } from "../mount-worker.js";
 import { hideSecrets, processObserver } from "../process-surroundings.js";
 import { addSettings, type Flags } from "../settings-options.js";
 import { type StopSignals, stopSignals } from "../stop-signals.js";
@@ -25,7 +33,9 @@ async function mount(mountpoint: string, flags: Flags, terminal: Terminal): Prom
   hideSecrets(flags, `casfs mount ${mountpoint}`);
   if (config.daemon) {
     const { stateDirectory } = config;
-    const ready = await startInBackground({ mountpoint, flags, stateDirectory });
+    // The driver fuse-native mounts by itself, and what somebody else mounted is theirs to keep.
+    const isSupervised = config.driver === "kernel" && givenDescriptor(mountpoint) === undefined;
+    const ready = await startInBackground({ mountpoint, flags, stateDirectory, isSupervised });
     tellWhereDataGoes(ready, terminal);
     terminal.tell(`casfs: log lines go to ${ready.logFile}`);
     terminal.print(`mounted on ${ready.mountpoint}`);
@@ -33,6 +43,12 @@ async function mount(mountpoint: string, flags: Flags, terminal: Terminal): Prom
   }
   const starter = starterOfThisProcess();
   try {
+    if (starter !== undefined && process.env[supervisorVariable] !== undefined) {
+      delete process.env[supervisorVariable];
+      process.chdir("/");
+      const { superviseMount } = await import("../mount-supervisor.js");
+      return await superviseMount({ config, mountpoint, flags, starter, tell: (line) => terminal.tell(line) });
+    }
     await mountHere(config, { mountpoint, starter, terminal });
   } catch (error) {
     starter?.failed(error);
@@ -55,8 +71,10 @@ async function mountHere(
   // Loaded here so that the other commands start quickly.
   const { runMount } = await import("../../app/mount-app.js");
   const { service, logLevel } = config;
+  const device = takeWorkerTask(process.env);
   await runMount(config, {
     mountpoint,
+    ...(device === undefined ? {} : { device }),
     observer: processObserver({
       level: logLevel,
       secrets: service.kind === "remote" ? [service.credentials.secretKey] : [],

@@ -37,7 +37,9 @@ async function mount(
   const device = await mountDevice(mountOptions);
   const connection = connect(device.fileDescriptor, Pipe, operations, options.onError);
   const { session, ended } = connection;
+  const former = mountOptions.device?.former;
   try {
+    if (former !== undefined) await session.succeed(former);
     await Promise.race([session.initialised, ended]);
     await session.initialised;
     const there = await device.find();

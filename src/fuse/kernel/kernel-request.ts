@@ -35,6 +35,11 @@ export class KernelRequest implements FuseCaller {
     this.pid = view.getUint32(32, true);
   }
 
+  /** Whether an earlier process has read it, too. */
+  get isResent(): boolean {
+    return this.uniqueHigh >>> 31 === 1;
+  }
+
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();

@@ -14,6 +14,8 @@ export class KnownInodes {
   readonly #lookups = new Map<InodeNumber, number>();
   /** Modes of files with set-user-id or set-group-id, as last told to the kernel; nearly always empty. */
   readonly #privilegedModes = new Map<InodeNumber, number>();
+  /** An earlier process may have told the kernel of any inode. */
+  #knowsMore = false;
 
   /** How many inodes the kernel has references to, the root aside. */
   get size(): number {
@@ -22,7 +24,13 @@ export class KnownInodes {
 
   /** Whether the kernel may have something cached of `ino`. */
   isKnown(ino: InodeNumber): boolean {
-    return ino === rootNode || this.#lookups.has(ino);
+    return this.#knowsMore || ino === rootNode || this.#lookups.has(ino);
+  }
+
+  /** The kernel was served by another process before: it may know any inode, and has set-id bits of these. */
+  inherit(privilegedModes: Iterable<readonly [InodeNumber, number]>): void {
+    this.#knowsMore = true;
+    for (const [ino, mode] of privilegedModes) this.sawMode(ino, mode);
   }
 
   /** Counts one lookup: a reply that named `ino` goes out. */

@@ -15,6 +15,8 @@ export interface MountedDevice {
 
 /** @throws FileSystemError, UsageError with a hint. */
 export async function mountDevice(options: FuseMountOptions): Promise<MountedDevice> {
+  const { device, mountpoint: place } = options;
+  if (device !== undefined) return { fileDescriptor: device.fileDescriptor, find: () => findMountAt(place) };
   const given = givenDescriptor(options.mountpoint);
   if (given !== undefined) return givenDevice(given);
   const mountpoint = await usableMountpoint(options.mountpoint);

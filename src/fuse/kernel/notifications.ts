@@ -11,12 +11,12 @@ import { invalEntryNotification, invalInodeNotification } from "./wire-reply.js"
 const concurrentWritesMax = 2;
 
 export class Notifications {
-  readonly #write: (bytes: Uint8Array) => Promise<void>;
+  readonly #write: (bytes: Uint8Array) => Promise<unknown>;
   /** By what they are about; a Map keeps the order of asking. */
   readonly #queue = new Map<string | number, () => Buffer>();
   #writing = 0;
 
-  constructor(write: (bytes: Uint8Array) => Promise<void>) {
+  constructor(write: (bytes: Uint8Array) => Promise<unknown>) {
     this.#write = write;
   }
 

@@ -112,7 +112,7 @@ export const renameFlag = { noReplace: 1 << 0, exchange: 1 << 1 } as const;
 export const setxattrFlag = { create: 1, replace: 2 } as const;
 export const seekWhence = { data: 3, hole: 4 } as const;
 
-export const notifyCode = { invalInode: 2, invalEntry: 3 } as const;
+export const notifyCode = { invalInode: 2, invalEntry: 3, resend: 7 } as const;
 
 /** Bytes of each fixed part on the wire. */
 export const wireBytes = {

@@ -44,6 +44,11 @@ const fixedBytes: Readonly<Record<number, number>> = {
   [opcode.copyFileRange64]: 56,
 };
 
+/** Where names or data begin behind the header. */
+export function fixedBytesOf(code: number): number {
+  return fixedBytes[code] ?? 0;
+}
+
 /** Whether there is a header, by which at least an error can be answered. */
 export function hasHeader({ length }: RequestBytes): boolean {
   return length >= wireBytes.requestHeader;
@@ -53,7 +58,7 @@ export function hasHeader({ length }: RequestBytes): boolean {
 export function isWhole({ view, length }: RequestBytes): boolean {
   if (view.getUint32(0, true) !== length) return false;
   const code = view.getUint32(4, true);
-  const fixed = wireBytes.requestHeader + (fixedBytes[code] ?? 0);
+  const fixed = wireBytes.requestHeader + fixedBytesOf(code);
   if (length < fixed) return false;
   return code !== opcode.write || length === fixed + view.getUint32(wireBytes.requestHeader + 16, true);
 }

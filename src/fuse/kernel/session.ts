@@ -10,7 +10,7 @@ import { FileSystemError } from "../../domain/errors.js";
 import type { InodeNumber } from "../../domain/ids.js";
 import { deferred } from "../../lib/deferred.js";
 import { unreachable } from "../../lib/invariant.js";
-import type { FuseOperations } from "../driver.js";
+import type { FormerService, FuseOperations } from "../driver.js";
 import { attributeHandlers } from "./attribute-handlers.js";
 import { TransferBuffers } from "./device-buffer.js";
 import { directoryHandlers } from "./directory-handlers.js";
@@ -25,6 +25,8 @@ import { OpenHandles } from "./open-handles.js";
 import { leftToKernel, opcode, operationName, protocolMajor, rootNode } from "./protocol.js";
 import { type OperationErrorHandler, Replies, type ReplyTarget } from "./replies.js";
 import { hasHeader, isWhole } from "./request-shape.js";
+import { directoriesOf, mayBeDone, namesIn } from "./resent-request.js";
+import { resendNotification } from "./wire-reply.js";
 import {
   forEachForget,
   type InitRequest,
@@ -36,7 +38,7 @@ import {
 
 /** What the session needs of the device; `Transport` is the real one. */
 export interface SessionTransport extends ReplyTarget, RequestHolder {
-  notify(bytes: Uint8Array): Promise<void>;
+  notify(bytes: Uint8Array): Promise<boolean>;
 }
 
 const handlers: readonly (Handler | undefined)[] = Object.assign(
@@ -52,14 +54,17 @@ export class KernelSession {
   readonly #pending = new PendingRequests();
   readonly #inodes = new KnownInodes();
   readonly #handles = new OpenHandles();
+  readonly #transport: SessionTransport;
   readonly #replies: Replies;
   readonly #notifications: Notifications;
   readonly #context: HandlerContext;
   readonly #initialised = deferred<void>();
   readonly #onError: OperationErrorHandler;
   readonly #unknownOpcodes = new Set<number>();
+  #isSuccessor = false;
 
   constructor(transport: SessionTransport, operations: FuseOperations, onError: OperationErrorHandler) {
+    this.#transport = transport;
     this.#operations = operations;
     this.#onError = onError;
     this.#replies = new Replies({
@@ -104,8 +109,33 @@ export class KernelSession {
     const handle = handlers[request.opcode];
     this.#pending.add(request);
     if (!isWhole(wire)) this.#replies.errno(request, constants.errno.EINVAL);
+    else if (this.#isSuccessor && request.isResent && mayBeDone(request.opcode)) this.#refuseResent(request, wire);
     else if (handle !== undefined) this.#replies.attempt(request, () => handle(this.#context, request, wire));
     else this.#replies.attempt(request, () => this.#control(request, wire));
+  }
+
+  /**
+   * Goes on where a process has ended that served this mount before: there is no INIT any more.
+   *
+   * @throws FileSystemError "not-supported" before Linux 6.9, which cannot send again what that process had read.
+   */
+  async succeed({ privilegedModes }: FormerService): Promise<void> {
+    this.#isSuccessor = true;
+    this.#inodes.inherit(privilegedModes);
+    this.#initialised.resolve();
+    if (await this.#transport.notify(resendNotification())) return;
+    throw new FileSystemError("not-supported", "This kernel cannot send again what an ended process had read", {
+      hint: "From Linux 6.9 on a mount survives the end of its process",
+    });
+  }
+
+  /** Whether it was done before its answer got lost nobody knows: the caller hears of it, the kernel looks again. */
+  #refuseResent(request: KernelRequest, wire: RequestBytes): void {
+    for (const directory of directoriesOf(request, wire)) {
+      for (const name of namesIn(wire)) this.#notifications.entryChanged(directory, name);
+      this.#notifications.inodeChanged(directory, true);
+    }
+    this.#replies.errno(request, constants.errno.EIO);
   }
 
   /** Drops what the kernel caches of `ino`; nothing to do when it knows nothing of it. */

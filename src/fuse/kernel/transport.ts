@@ -105,16 +105,16 @@ export class Transport {
     }
   }
 
-  /** Writes one notification on a thread; resolves when the kernel has taken it or has nothing to do with it. */
-  notify(bytes: Uint8Array): Promise<void> {
-    if (!this.#isOpen) return Promise.resolve();
+  /** Writes one notification on a thread. @returns false when the kernel has nothing to do with it, or is gone. */
+  notify(bytes: Uint8Array): Promise<boolean> {
+    if (!this.#isOpen) return Promise.resolve(false);
     this.#asyncWrites++;
     return new Promise((resolve) => {
-      write(this.#fileDescriptor, bytes, () => {
+      write(this.#fileDescriptor, bytes, (error) => {
         this.#asyncWrites--;
         if (this.#asyncWrites === 0) this.#whenDrained?.();
         // Failing means that the kernel does not know the inode or name (ENOENT) or is gone: nothing is stale then.
-        resolve();
+        resolve(error === null);
       });
     });
   }

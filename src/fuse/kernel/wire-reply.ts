@@ -164,6 +164,11 @@ export function invalEntryNotification(parent: number, name: string): Buffer {
   return bytes;
 }
 
+/** A whole RESEND notification (7.40, Linux 6.9): what was read from the device and has no answer is sent again. */
+export function resendNotification(): Buffer {
+  return notification(notifyCode.resend, 0).bytes;
+}
+
 /** A reply with unique 0 is a notification, and its error field is the code. */
 function notification(code: number, bodyBytes: number): { bytes: Buffer; view: DataView } {
   const bytes = Buffer.alloc(wireBytes.replyHeader + bodyBytes);

@@ -3,7 +3,7 @@
 import { constants } from "node:os";
 import { beforeEach, describe, expect, test } from "vitest";
 import { FileSystemError } from "../../../src/domain/errors.js";
-import type { InodeNumber } from "../../../src/domain/ids.js";
+import { type InodeNumber, rootIno } from "../../../src/domain/ids.js";
 import { ms } from "../../../src/domain/time.js";
 import { deviceBuffer } from "../../../src/fuse/kernel/device-buffer.js";
 import { DirectoryReply } from "../../../src/fuse/kernel/directory-reply.js";
@@ -40,8 +40,9 @@ class FakeTransport implements SessionTransport {
     if (!this.gone) this.replies.push(Buffer.from(bytes.subarray(0, length)));
     return !this.gone;
   }
-  async notify(bytes: Uint8Array): Promise<void> {
+  async notify(bytes: Uint8Array): Promise<boolean> {
     this.notifications.push(Buffer.from(bytes));
+    return !this.gone;
   }
   holdRequest() {
     this.held++;
@@ -464,4 +465,66 @@ describe("directory replies", () => {
       }
     },
   );
+});
+
+describe("after a process that served the mount before", () => {
+  const resent = 0x8000_0000_0000_0002n;
+
+  test("INIT is not waited for, and what that process had read is asked for again", async () => {
+    await session.succeed({ privilegedModes: [] });
+    await session.initialised;
+    const [asked] = transport.notifications;
+    expect([asked!.readUInt32LE(0), asked!.readInt32LE(4), asked!.readBigUInt64LE(8)]).toEqual([16, 7, 0n]);
+  });
+
+  test("a kernel that cannot send again is not served on", async () => {
+    transport.gone = true;
+    await expect(session.succeed({ privilegedModes: [] })).rejects.toMatchObject({ kind: "not-supported" });
+  });
+
+  test("what only looks is done again, its unique kept", async () => {
+    await session.succeed({ privilegedModes: [] });
+    operations.add("/f", "x");
+    await ask(opcode.lookup, name("f"), { unique: resent });
+    expect(transport.errno).toBe(0);
+    expect(transport.replies[0]!.readBigUInt64LE(8)).toBe(resent);
+  });
+
+  test("what makes or moves names is not done twice: EIO, and the kernel looks again", async () => {
+    await session.succeed({ privilegedModes: [] });
+    transport.notifications.length = 0;
+    await ask(opcode.mkdir, Buffer.concat([Buffer.alloc(8), name("made")]), { unique: resent });
+    expect(transport.errno).toBe(errno.EIO);
+    expect(
+      await operations.lookup({ uid: 0, gid: 0, pid: 1, signal: new AbortController().signal }, rootIno, "made"),
+    ).toMatchObject({ attributes: null });
+    await settled();
+    const codes = transport.notifications.map((bytes) => -bytes.readInt32LE(4));
+    expect(codes.map(Math.abs).sort()).toEqual([2, 3]);
+    transport.replies.length = 0;
+    const to = Buffer.alloc(8);
+    to.writeBigUInt64LE(77n);
+    transport.notifications.length = 0;
+    await ask(opcode.rename, Buffer.concat([to, name("old"), name("new")]), { unique: resent });
+    await settled();
+    expect(transport.errno).toBe(errno.EIO);
+    const entries = transport.notifications.filter((bytes) => Math.abs(bytes.readInt32LE(4)) === 3);
+    expect(entries.map((bytes) => [Number(bytes.readBigUInt64LE(16)), bytes.subarray(32, -1).toString()])).toEqual([
+      [1, "old"],
+      [1, "new"],
+      [77, "old"],
+      [77, "new"],
+    ]);
+  });
+
+  test("inodes that only that process had told of can be invalidated, and lose set-user-id by a write", async () => {
+    await session.succeed({ privilegedModes: [[99 as InodeNumber, 0o104755]] });
+    transport.notifications.length = 0;
+    session.invalidateInode(99 as InodeNumber, true);
+    await settled();
+    expect(transport.notifications).toHaveLength(1);
+    const inodes = new KnownInodes();
+    inodes.inherit([[99 as InodeNumber, 0o104755]]);
+    expect(inodes.modeWithoutPrivileges(99 as InodeNumber)).toBe(0o100755);
+  });
 });

@@ -1,0 +1,111 @@
+/**
+ * The small process behind `casfs mount --daemon`: it mounts, keeps the device, and lets a worker serve it.
+ *
+ * A worker that is killed or fails is replaced on the same mount: callers that wait get their answer from its successor.
+ * Relies on: a worker that ends with status 0 has been unmounted.
+ * Never: opens the catalog or talks to the service; what could fail is in the worker.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mountSource } from "../app/mount-source.js";
+import { systemClock } from "../app/system-clock.js";
+import type { MountConfig } from "../config/config.js";
+import { FileSystemError } from "../domain/errors.js";
+import { type Milliseconds, ms, seconds } from "../domain/time.js";
+import { type MountedDevice, mountDevice } from "../fuse/kernel/mounted-device.js";
+import { unmountPath } from "../fuse/mount-table.js";
+import { type MountReport, mainFile, type Starter } from "./background-mount.js";
+import { type WorkerTask, workerVariable } from "./mount-worker.js";
+import { type Flags, flagArguments } from "./settings-options.js";
+
+export interface SupervisedMount {
+  readonly config: MountConfig;
+  readonly mountpoint: string;
+  readonly flags: Flags;
+  readonly starter: Starter;
+  readonly tell: (line: string) => void;
+}
+
+/** So many restarts in so short a time help nobody. */
+const restartsMax = 5;
+const restartsWithinMs: Milliseconds = seconds(60);
+const pauseMs = ms(200);
+/** Where the device is in a worker: after its standard streams and the channel. */
+const workerDescriptor = 4;
+
+/** Resolves when the file system is unmounted. @throws CasfsError when it cannot be mounted, or its workers keep ending. */
+export async function superviseMount(mount: SupervisedMount): Promise<void> {
+  const { config, mountpoint } = mount;
+  const { allowOther, readOnly, stateDirectory } = config;
+  const device = await mountDevice({ mountpoint, source: mountSource(stateDirectory), allowOther, readOnly });
+  const mounted = await device.find();
+  try {
+    await runWorkers(mount, device, async () => (await device.find())?.device === mounted?.device);
+  } catch (error) {
+    await unmountPath(mountpoint, { lazy: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function runWorkers(
+  mount: SupervisedMount,
+  device: MountedDevice,
+  isMounted: () => Promise<boolean>,
+): Promise<void> {
+  const starts: number[] = [];
+  for (let generation = 0; ; generation++) {
+    const worker = startWorker(mount, device.fileDescriptor, generation);
+    const { how, isEnd } = await ended(mount, worker, generation);
+    if (isEnd || !(await isMounted())) return;
+    mount.tell(`casfs: the process of ${mount.mountpoint} ended ${how}; another one takes its place`);
+    const now = systemClock.now();
+    starts.push(now);
+    if (starts.filter((at) => at > now - restartsWithinMs).length > restartsMax) {
+      throw new FileSystemError(
+        "unavailable",
+        `The process of ${mount.mountpoint} ended ${restartsMax + 1} times in a minute`,
+      );
+    }
+    await systemClock.sleep(pauseMs);
+  }
+}
+
+function startWorker({ mountpoint, flags }: SupervisedMount, fileDescriptor: number, generation: number): ChildProcess {
+  const task: WorkerTask = { mountpoint, fileDescriptor: workerDescriptor, generation };
+  const words = ["mount", mountpoint, ...flagArguments(flags, { except: ["daemon", "secretKey"] }), "--no-daemon"];
+  return spawn(process.execPath, [mainFile, ...words], {
+    stdio: ["ignore", "inherit", "inherit", "ipc", fileDescriptor],
+    cwd: "/",
+    env: { ...process.env, [workerVariable]: JSON.stringify(task) },
+  });
+}
+
+/** How it ended; `isEnd` when that was the end of the mount. @throws FileSystemError when the first one cannot start. */
+async function ended(
+  { starter, mountpoint }: SupervisedMount,
+  worker: ChildProcess,
+  generation: number,
+): Promise<{ readonly how: string; readonly isEnd: boolean }> {
+  const stop = () => void worker.kill("SIGTERM");
+  const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+  for (const signal of signals) process.on(signal, stop);
+  starter.onGone(stop);
+  let failure: Extract<MountReport, { type: "failed" }> | undefined;
+  worker.on("message", (report: MountReport) => {
+    if (report.type === "failed") failure = report;
+    else if (generation === 0) starter.ready({ ...report.ready, mountpoint });
+  });
+  try {
+    return await new Promise((resolve, reject) => {
+      worker.once("error", reject);
+      worker.once("exit", (code, signal) => {
+        if (failure !== undefined && generation === 0) {
+          const { message, hint } = failure;
+          reject(new FileSystemError("unavailable", message, hint === undefined ? {} : { hint }));
+        } else resolve({ how: signal === null ? `with status ${code}` : `by ${signal}`, isEnd: code === 0 });
+      });
+    });
+  } finally {
+    for (const signal of signals) process.off(signal, stop);
+  }
+}
