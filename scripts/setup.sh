@@ -57,6 +57,8 @@ install_dependencies() {
   local stamp
   stamp=$(dependencies_stamp)
   [ "$(cat node_modules/.casfs-stamp 2>/dev/null)" != "$stamp" ] || return 0
+  # npm would empty what the link leads to: the packages of another checkout.
+  [ ! -L node_modules ] || die "node_modules is a link and does not fit package.json; remove the link and run this again"
   install_packages "$(missing_packages "$compilers")"
   say "installing npm packages (compiles better-sqlite3 when no ready-made binary can be fetched: about a minute)"
   npm ci --no-fund --no-audit >.cache/npm.log 2>&1 \
