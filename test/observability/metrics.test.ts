@@ -66,7 +66,11 @@ test.skipIf(reason !== undefined)(
     await mount.mount(["--metrics", "127.0.0.1:0", "--settle", "1h"]);
     await shell('mkdir "$1"; head -c 5000 /dev/zero >"$1/a"', mount.path("v"));
     const address = /metrics are at (\S+)/.exec(mount.running.stderr())?.[1];
-    const text = await (await fetch(address!)).text();
+    let text = "";
+    // The kernel tells of the end of a file a moment after close() has returned.
+    for (let round = 0; round < 100 && !text.includes("casfs_pending_uploads 1"); round++) {
+      text = await (await fetch(address!)).text();
+    }
     expect(text).toContain('casfs_service_calls_total{operation="createVault",outcome="ok"} 1');
     expect(text).toMatch(/^casfs_staged_bytes [1-9]/m);
     expect(text).toContain("casfs_pending_uploads 1");
