@@ -194,7 +194,7 @@ export class FileSystemOperations implements FuseOperations {
     to: { readonly handle: HandleNumber; readonly offset: number },
     length: number,
   ): Promise<number> {
-    return this.#fs.contents.copyRange(from, to, length, caller);
+    return this.#fs.ranges.copy(from, to, length, caller);
   }
 
   async allocate(
@@ -221,7 +221,7 @@ export class FileSystemOperations implements FuseOperations {
     offset: number,
     whence: "data" | "hole",
   ): Promise<number> {
-    return this.#fs.contents.seek(handle, offset, whence);
+    return this.#fs.ranges.seek(handle, offset, whence);
   }
 
   async openDirectory(_caller: FuseCaller, ino: InodeNumber): Promise<OpenReply> {

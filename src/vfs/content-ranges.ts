@@ -2,8 +2,8 @@
  * Ranges of an open local file: where it has data, and making a range zero.
  *
  * Node can neither ask the system for holes nor make them. A block that reads as zeros is as good as a hole to whoever
- * asks, so they are found by reading, and only where the disk holds less than the file's length; a range is emptied by
- * writing zeros to the blocks that have something else, which takes no more of the disk than before.
+ * asks, so they are found by reading; a range is emptied by writing zeros to the blocks that have something else, which
+ * takes no more of the disk than before.
  */
 
 import { GIB, MIB } from "../domain/bytes.js";
@@ -14,20 +14,21 @@ const zeros = Buffer.alloc(MIB);
 // Reading goes on for so long; then what lies behind counts as data, which is true of every byte.
 const searchedBytesMax = GIB;
 
-/** The first byte from `offset` on, and below `end`, that is in no hole; undefined when there is none. */
-export async function findData(file: ContentFile, { start, end }: StagedRange): Promise<number | undefined> {
-  if (file.allocatedBytes() >= end) return start;
-  return findBlock(file, { start, end }, (isZero) => !isZero, { otherwise: undefined, unsearched: (at) => at });
+/** As `ContentFile.read`. */
+type ReadBytes = (offset: number, into: Uint8Array) => Promise<number>;
+
+/** The first byte of `range` that is in no hole; undefined when there is none. */
+export async function findData(read: ReadBytes, range: StagedRange): Promise<number | undefined> {
+  return findBlock(read, range, (isZero) => !isZero, { otherwise: undefined, unsearched: (at) => at });
 }
 
-/** The first byte from `offset` on that is in a hole; `end`, behind which everything is one, when there is none. */
-export async function findHole(file: ContentFile, { start, end }: StagedRange): Promise<number> {
-  if (file.allocatedBytes() >= end) return end;
-  return findBlock(file, { start, end }, (isZero) => isZero, { otherwise: end, unsearched: () => end });
+/** The first byte of `range` that is in a hole; its end, behind which everything is one, when there is none. */
+export async function findHole(read: ReadBytes, range: StagedRange): Promise<number> {
+  return findBlock(read, range, (isZero) => isZero, { otherwise: range.end, unsearched: () => range.end });
 }
 
 async function findBlock<T>(
-  file: ContentFile,
+  read: ReadBytes,
   { start, end }: StagedRange,
   matches: (isZero: boolean) => boolean,
   answers: { readonly otherwise: T; readonly unsearched: (at: number) => number },
@@ -37,7 +38,7 @@ async function findBlock<T>(
   for (let offset = first; offset < end; offset += piece.length) {
     if (offset - first > searchedBytesMax) return answers.unsearched(offset);
     const length = Math.min(piece.length, end - offset);
-    piece.fill(0, await file.read(offset, piece.subarray(0, length)), length);
+    piece.fill(0, await read(offset, piece.subarray(0, length)), length);
     for (const block of blocksOf(piece, length)) {
       if (matches(block.isZero)) return Math.max(start, offset + block.start);
     }

@@ -17,7 +17,7 @@ import { archiveNewest } from "./archived-close.js";
 import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
-import { clearRange, findData, findHole } from "./content-ranges.js";
+import { clearRange } from "./content-ranges.js";
 import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
 import type { CachedContents, ContentFile, LocalContent, StagedRange, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
@@ -37,14 +37,6 @@ export interface FileContentsParts {
   readonly settings: FileSystemSettings;
 }
 
-/** A place in an open file, by the number of its handle. */
-export interface FileOffset {
-  readonly handle: number;
-  readonly offset: number;
-}
-
-const copyPieceBytes = MIB;
-const copiedAtOnceMax = 64 * MIB;
 const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
 
 export class FileContents {
@@ -176,45 +168,6 @@ export class FileContents {
       await clearRange(file, { start: range.start, end });
       open.wrote(end, this.#now());
     });
-  }
-
-  /**
-   * copy_file_range: copies up to `length` bytes, and no more at a time than somebody waits for without impatience.
-   *
-   * @returns how many; fewer than asked also when something failed behind them. @throws as `write`.
-   */
-  async copyRange(from: FileOffset, to: FileOffset, length: number, caller: Caller): Promise<number> {
-    const source = this.handles.handle(from.handle).open;
-    const piece = Buffer.allocUnsafe(Math.min(length, copyPieceBytes));
-    let done = 0;
-    while (done < Math.min(length, copiedAtOnceMax) && !caller.signal.aborted) {
-      const wanted = Math.min(piece.length, length - done, Math.max(0, source.sizeBytes - from.offset - done));
-      const readBytes = await this.read(from.handle, from.offset + done, piece.subarray(0, wanted));
-      if (readBytes === 0) break;
-      try {
-        await this.write(to.handle, to.offset + done, piece.subarray(0, readBytes), caller, false);
-      } catch (error) {
-        if (done === 0) throw error;
-        break;
-      }
-      done += readBytes;
-    }
-    return done;
-  }
-
-  /**
-   * The next data or hole from `offset` on (SEEK_DATA, SEEK_HOLE).
-   *
-   * @throws FileSystemError "out-of-range" behind the end, and for data when there is only a hole.
-   */
-  async seek(number: number, offset: number, whence: "data" | "hole"): Promise<number> {
-    const { file, sizeBytes } = this.handles.handle(number).open;
-    const range = { start: offset, end: sizeBytes };
-    if (file !== null && offset < sizeBytes) {
-      const found = await (whence === "data" ? findData(file, range) : findHole(file, range));
-      if (found !== undefined) return found;
-    }
-    throw new FileSystemError("out-of-range", `There is no ${whence} after ${offset}`);
   }
 
   /** close() promises what was written so far: size and times are journaled; see design "when is it safe". */

@@ -17,6 +17,7 @@ import type { CatalogPort, InodeChanges, InodeRecord } from "./catalog-port.js";
 import { type Caller, ColdOpens } from "./cold-opens.js";
 import { ExtendedAttributes } from "./extended-attributes.js";
 import { FileContents } from "./file-contents.js";
+import { FileRanges } from "./file-ranges.js";
 import type { OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
 import type { CachedContents, LocalDisk, RecallRequests, StagedBytes, StagingArea, UploadRequests } from "./ports.js";
@@ -71,6 +72,7 @@ export class FileSystem {
   readonly coldOpens: ColdOpens;
   readonly refusals: RecallRefusals;
   readonly contents: FileContents;
+  readonly ranges: FileRanges;
   readonly extendedAttributes: ExtendedAttributes;
   readonly schedule: UploadSchedule;
   readonly room: StagingRoom;
@@ -99,6 +101,7 @@ export class FileSystem {
     this.room = new StagingRoom({ ...parts, sealNow: () => catalog.runSoon() });
     const { coldOpens, schedule, room } = this;
     this.contents = new FileContents({ ...parts, coldOpens, schedule, room });
+    this.ranges = new FileRanges(this.contents);
     this.#names = new Namespace({ catalog, clock, schedule: this.schedule, settings });
     this.#vaults = new VaultDirectories({
       catalog,
