@@ -15,11 +15,9 @@ import { type Clock, hours, type Instant, type Milliseconds } from "../domain/ti
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import type { BackoffLimits } from "../lib/backoff.js";
 import { deferred } from "../lib/deferred.js";
-import { Semaphore } from "../lib/semaphore.js";
 import { downloadPieceBytes } from "../protocol/limits.js";
 import type { CasService, JobDescription, RetrievalTier } from "../protocol/service.js";
 import { ArchiveLanding } from "./archive-landing.js";
-import { JobList } from "./job-list.js";
 import type { JobPoller } from "./job-poller.js";
 import { LineRate } from "./line-rate.js";
 import type { ColdArchive, ContentSink, JournaledRecall, RecallOrigin, RestoreJournal } from "./ports.js";
@@ -27,7 +25,8 @@ import { type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
 import type { RecallAllowance, RecallCharge } from "./recall-budget.js";
 import { RecallQueue } from "./recall-queue.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
-import { acceptedTier, isFasterTier, jobToJoin } from "./retrieval-plan.js";
+import { RetrievalOrders } from "./retrieval-orders.js";
+import { acceptedTier, isFasterTier } from "./retrieval-plan.js";
 import { type Patience, pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
 export interface RestoreManagerParts {
@@ -73,8 +72,7 @@ export class RestoreManager {
   readonly #parts: RestoreManagerParts;
   readonly #recalls = new Map<ArchiveKey, Recall>();
   readonly #closing = new AbortScope();
-  readonly #jobList: JobList;
-  readonly #requests: Semaphore;
+  readonly #orders: RetrievalOrders;
   readonly #queue: RecallQueue;
   readonly #landing: ArchiveLanding;
 
@@ -84,8 +82,7 @@ export class RestoreManager {
     const { downloadConcurrency = 4, landingConcurrency = 2, requestConcurrency = 8 } = options;
     const { signal } = this.#closing;
     const rate = new LineRate(parts.clock);
-    this.#jobList = new JobList(parts.service, signal);
-    this.#requests = new Semaphore(requestConcurrency);
+    this.#orders = new RetrievalOrders(parts.service, { concurrency: requestConcurrency, signal });
     this.#queue = new RecallQueue({ ...parts, rate, outputLifetimeMs });
     const landingOptions = { pieceBytes, outputLifetimeMs, downloadConcurrency, landingConcurrency };
     this.#landing = new ArchiveLanding({ ...parts, rate }, landingOptions);
@@ -262,14 +259,13 @@ export class RestoreManager {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const { archive } = recall;
-        const isUsable = ({ id }: JobDescription) => id !== gone;
-        let joined = jobToJoin((await this.#jobList.of(archive.vault)).filter(isUsable), archive);
+        let joined = await this.#orders.find(archive, gone);
         if (joined !== undefined) this.#queue.join(recall);
         else if (await this.#waitForTurn(recall)) {
           // Somebody else may have ordered it while this recall was queued.
-          joined = jobToJoin((await this.#jobList.of(archive.vault)).filter(isUsable), archive);
+          joined = await this.#orders.find(archive, gone);
         }
-        const job = joined?.id ?? (await this.#startJob(recall));
+        const job = joined?.id ?? (await this.#orders.start(recall));
         return await this.#didRequest(recall, job, joined !== undefined);
       } catch (error) {
         await pauseOrThrow(this.#retryParts(recall), error, attempt, this.#patience(recall), requestRetry);
@@ -284,20 +280,6 @@ export class RestoreManager {
     await this.#queue.enter(recall, recall.scope.signal);
     this.#advance(recall, "let-go");
     return this.#parts.clock.now() > since;
-  }
-
-  async #startJob(recall: Recall): Promise<JobId> {
-    const { archive, tier } = recall;
-    const { signal } = recall.scope;
-    const request = { action: "retrieve-archive", archiveId: archive.id, tier, description: "casfs recall" } as const;
-    try {
-      return await this.#requests.run(signal, () =>
-        this.#parts.service.initiateJob(archive.vault, request, { signal }),
-      );
-    } catch (error) {
-      if (!(error instanceof ServiceError && error.effect === "none")) recall.mayHaveStarted = true;
-      throw error;
-    }
   }
 
   /** Takes a new job off the budget. @throws FileSystemError "over-budget". */
@@ -321,14 +303,19 @@ export class RestoreManager {
   async #hasten(recall: Recall, tier: RetrievalTier): Promise<void> {
     const { archive } = recall;
     if (recall.state === "landing" || recall.state === "landed") return;
+    const former = recall.tier;
     recall.tier = tier;
-    await this.#parts.journal.willRequest(archive.key, tier);
-    if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
-    const jobs = await abortable(this.#jobList.of(archive.vault), recall.scope.signal);
-    const found = jobToJoin(jobs, archive);
-    const isFast = found !== undefined && (found.status === "succeeded" || !isFasterTier(tier, found.tier));
-    const job = isFast ? found.id : await this.#startJob(recall);
-    await this.#didRequest(recall, job, isFast);
+    try {
+      await this.#parts.journal.willRequest(archive.key, tier);
+      if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
+      const found = await abortable(this.#orders.find(archive), recall.scope.signal);
+      const isFast = found !== undefined && (found.status === "succeeded" || !isFasterTier(tier, found.tier));
+      const job = isFast ? found.id : await this.#orders.start(recall);
+      await this.#didRequest(recall, job, isFast);
+    } catch (error) {
+      recall.tier = former; // So that asking once more tries again.
+      throw error;
+    }
     recall.jobAdded.resolve();
   }
 

@@ -141,6 +141,24 @@ test("a faster tier orders a second job only when that is said, and the bytes co
   expect(fixture.journal.unfinished()).toEqual([]);
 });
 
+test("a faster tier that the service refuses leaves the recall as it was, and may be asked for again", async () => {
+  const fixture = await RestoreFixture.create({
+    retrievalMs: { expedited: 1000, standard: hours(4), bulk: hours(10) },
+    autoAdvance: false,
+  });
+  const archive = await fixture.archive(1);
+  void fixture.manager.recall(archive, { tier: "bulk" });
+  await settled();
+  fixture.service.fail({ operation: "initiateJob", error: new ServiceError("denied", "No access") });
+  const faster = { tier: "expedited", origin: "restore", faster: true } as const;
+  await expect(fixture.manager.recall(archive, faster)).rejects.toMatchObject({ fault: "denied" });
+  expect(fixture.manager.status(archive.key)).toMatchObject({ tier: "bulk", state: "retrieving" });
+  void fixture.manager.recall(archive, faster);
+  await fixture.clock.advance(seconds(60));
+  expect(fixture.hasLanded(archive)).toBe(true);
+  expect(fixture.service.calls.initiateJob).toBe(3);
+});
+
 test("a crash after a faster tier was asked for leaves the jobs that were paid for to the next process", async () => {
   const fixture = await RestoreFixture.create({
     retrievalMs: { expedited: 1000, standard: hours(4), bulk: hours(10) },
