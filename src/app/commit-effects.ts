@@ -27,7 +27,20 @@ export function commitEffects(parts: {
       if (!answerPending) uploads.cancel(content).then(() => abandoned.wake(), report);
     },
     contentArchived(content, archive, sizeBytes, ino) {
-      cache.adopt(content, archive, sizeBytes).catch(warnOf(`Cannot keep a copy of content ${content}`));
+      if (staging.isWhole(content)) {
+        cache.adopt(content, archive, sizeBytes).catch(warnOf(`Cannot keep a copy of content ${content}`));
+      } else {
+        // Parts of it are only in the vault: it is cold.
+        const forgotten = staging
+          .remove(content)
+          .then(() => catalog.mutate(() => catalog.streams.forgetDropped(content)));
+        forgotten.catch(warnOf(`Cannot remove content ${content}`));
+      }
+      kernel.placeChanged(ino);
+    },
+    uploadsAbandoned: () => abandoned.wake(),
+    contentLost(ino, message) {
+      observer({ type: "warning", message });
       kernel.placeChanged(ino);
     },
     nameAppeared: (parent, name) => kernel.nameAppeared(parent, name),

@@ -209,6 +209,7 @@ export interface StatusReport {
 
 export interface UploadReport {
   readonly path: string;
+  /** "streaming": the file is still written, and its size is the present one. */
   readonly state: string;
   readonly sizeBytes: number;
   readonly sentBytes: number;

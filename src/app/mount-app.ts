@@ -5,7 +5,7 @@
  */
 
 import { constants } from "node:fs";
-import { access } from "node:fs/promises";
+import { access, realpath } from "node:fs/promises";
 import type { Catalog } from "../catalog/catalog.js";
 import { StateOwner } from "../catalog/state-owner.js";
 import type { MountConfig } from "../config/config.js";
@@ -23,12 +23,14 @@ import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import { makeDirectoryDurably } from "../lib/durable-file.js";
 import { Metrics } from "../observability/metrics.js";
+import { planStream } from "../upload/part-plan.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
 import { listenForCallbacks } from "./callback-listener.js";
 import { commitEffects } from "./commit-effects.js";
 import { serveControl } from "./control-server.js";
 import { controlSocketPath } from "./control-socket.js";
+import { fileHolders } from "./file-holders.js";
 import { firstContact } from "./first-contact.js";
 import { FormerProcess } from "./former-process.js";
 import { KernelMemory } from "./kernel-memory.js";
@@ -157,6 +159,7 @@ async function assemble(
     ...pipelines,
     service: stack.service,
     processes: processTable(),
+    holders: fileHolders(await realPathOf(options.mountpoint)),
     clock: systemClock,
     observer,
     settings: settingsOf(config),
@@ -286,6 +289,11 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     isTemporary: config.temporary,
     stallTimeoutMs: config.stallTimeout,
     partialTree: config.partialTree,
+    stream: planStream({
+      stagingBytes: config.stagingSize ?? null,
+      sizeBytesMax: config.streamMaxSize,
+      thresholdBytes: config.streamThreshold,
+    }),
     vaultTimeoutMs,
   };
 }
@@ -323,6 +331,11 @@ function rootOf(config: MountConfig, catalog: Catalog): InodeNumber {
   throw new UsageError(`Cannot mount vault ${config.vault}: the service has no such vault`, {
     hint: "Mount without --vault and create it with mkdir",
   });
+}
+
+/** As the kernel's list of mounts will call it. */
+async function realPathOf(mountpoint: string): Promise<string> {
+  return realpath(mountpoint).catch(() => mountpoint);
 }
 
 async function makeStateDirectory(path: string): Promise<void> {

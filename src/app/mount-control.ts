@@ -16,7 +16,9 @@ import type { RetrievalTier } from "../protocol/service.js";
 import type { InventorySync } from "../restore/inventory-sync.js";
 import type { RecallBudget } from "../restore/recall-budget.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
+import type { Streamer } from "../upload/streamer.js";
 import type { UploadQueue, UploadStatus } from "../upload/upload-queue.js";
+import type { StreamStatus } from "../upload/upload-stream.js";
 import type { FileSystem } from "../vfs/filesystem.js";
 import { BatchRestore } from "./batch-restore.js";
 import type {
@@ -46,6 +48,7 @@ export interface MountControlParts {
   readonly cache: ContentCache;
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
+  readonly streams: Pick<Streamer, "snapshot">;
   readonly recalls: RestoreManager;
   readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
@@ -269,7 +272,8 @@ export class MountControl implements ControlApi {
   }
 
   #uploads(): UploadReport[] {
-    return this.#parts.uploads.snapshot().map((upload) => ({
+    const streams = this.#parts.streams.snapshot().map((stream) => streamReport(this.#nameOf(stream.content), stream));
+    const uploads = this.#parts.uploads.snapshot().map((upload) => ({
       path: this.#nameOf(upload.content),
       state: this.#isHeld(upload) ? "held" : upload.state,
       sizeBytes: upload.sizeBytes,
@@ -280,6 +284,7 @@ export class MountControl implements ControlApi {
       lastError: upload.lastError ?? null,
       nextAttemptAt: upload.nextAttemptAt === null ? null : iso(upload.nextAttemptAt),
     }));
+    return [...streams, ...uploads];
   }
 
   #isHeld({ vault, state }: UploadStatus): boolean {
@@ -319,6 +324,22 @@ function collect(outcomes: readonly WaitOutcome[]): WaitResult {
 
 function iso(instant: Instant): string {
   return new Date(instant).toISOString();
+}
+
+/** Of a file that is still written. */
+function streamReport(path: string, stream: StreamStatus): UploadReport {
+  const { sizeBytes, sentParts, totalParts, attempts, lastError, nextAttemptAt } = stream;
+  return {
+    path,
+    state: "streaming",
+    sizeBytes,
+    sentBytes: sentParts * stream.partSizeBytes,
+    parts: totalParts,
+    partsSent: sentParts,
+    attempts,
+    lastError: lastError ?? null,
+    nextAttemptAt: nextAttemptAt === null ? null : iso(nextAttemptAt),
+  };
 }
 
 function trashReport({ files, bytes, nextPurgeAt }: TrashSummary): StatusReport["trash"] {

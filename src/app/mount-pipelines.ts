@@ -15,6 +15,7 @@ import { RestoreManager } from "../restore/restore-manager.js";
 import { AbandonedUploads } from "../upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../upload/archive-deleter.js";
 import { holdingUploader } from "../upload/held-uploads.js";
+import { Streamer } from "../upload/streamer.js";
 import { TrashPurger } from "../upload/trash-purger.js";
 import { UploadQueue } from "../upload/upload-queue.js";
 import { Uploader } from "../upload/uploader.js";
@@ -23,6 +24,7 @@ import { systemClock } from "./system-clock.js";
 
 export interface MountPipelines {
   readonly uploads: UploadQueue;
+  readonly streams: Streamer;
   readonly deleter: ArchiveDeleter;
   readonly abandoned: AbandonedUploads;
   readonly purger: TrashPurger;
@@ -74,6 +76,10 @@ export function createPipelines(
     },
     { concurrency: uploadConcurrency, restMsMax: ms(Math.max(hours(24), config.settle, config.rewriteInterval)) },
   );
+  const streams = new Streamer(
+    { ...base, journal: catalog.streams, files: staging },
+    { partConcurrency: config.parallel },
+  );
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });
   const abandoned = new AbandonedUploads({ ...base, journal: catalog.uploads });
   const purger = new TrashPurger({ ...base, journal: catalog });
@@ -92,8 +98,9 @@ export function createPipelines(
   );
   const inventories = new InventorySync({ ...base, catalog: catalog.inventories, poller });
   stopping.defer(async () => {
-    await Promise.all([uploads, deleter, abandoned, purger, recalls, inventories].map((pipeline) => pipeline.close()));
+    const pipelines = [streams, uploads, deleter, abandoned, purger, recalls, inventories];
+    await Promise.all(pipelines.map((pipeline) => pipeline.close()));
     await poller.close(new CancelledError("Waiting for a job"));
   });
-  return { uploads, deleter, abandoned, purger, recalls, recallBudget, inventories, poller };
+  return { uploads, streams, deleter, abandoned, purger, recalls, recallBudget, inventories, poller };
 }

@@ -68,7 +68,8 @@ export async function openStorage(
   disk.setEvictor((amount) => cache.freeDisk(amount));
   stopping.defer(() => cache.close());
   const hashes = stopping.use(new WrittenHashes(hashPool, hashedPieces(config)));
-  const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget });
+  const dropped = catalog.streams.allDroppedRanges();
+  const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget, dropped });
   // What fsync promises lies in files and directories that a first start has just made: their names have to last, too.
   await syncDirectory(config.stateDirectory);
   return { catalog, layout, cache, staging, disk, budget, hashPool, bootId };

@@ -30,6 +30,7 @@ export async function recoverStaging(parts: StagingRecoveryParts): Promise<void>
   }
   for (const content of parts.catalog.contents.unarchived()) await recoverContent(parts, content);
   for (const content of staged) await recoverFile(parts, content);
+  await forgetHoles(parts);
 }
 
 async function recoverContent(parts: StagingRecoveryParts, content: StoredContent): Promise<void> {
@@ -44,12 +45,17 @@ async function recoverContent(parts: StagingRecoveryParts, content: StoredConten
     if (isEmpty && !lostByPower) return emptyFile(parts, content);
     // Nothing was ever promised of it: an empty file that can be opened, not a name that answers with an error.
     if (isEmpty && sizeBytes === undefined) await (await parts.staging.create(content.id)).close();
+    if (!parts.staging.isWhole(content.id)) return recoverSpilled(parts, content, sizeBytes ?? 0);
     return sealInterrupted(parts, content, sizeBytes ?? 0, lostByPower);
   }
   const isWhole = sizeBytes === content.sizeBytes;
   if (content.interrupted || (isWhole && !lostByPower)) return;
   const path = catalog.pathInVault(content.ino).join("/");
   if (!isWhole) return keepAside(parts, content, sizeBytes ?? 0, `Not all staged bytes of ${path} are there`);
+  if (!parts.staging.isWhole(content.id)) {
+    // Its close() has not returned before all of it was on a disk, here or there.
+    return keepAside(parts, content, content.sizeBytes, `The machine restarted before ${path} was archived`);
+  }
   await catalog.mutate(() => catalog.updateContent(content.id, { interrupted: true }));
   warn(
     parts,
@@ -72,10 +78,46 @@ async function sealInterrupted(
   const why = `${catalog.pathInVault(content.ino).join("/")} was being written when casfs ended`;
   if (!isPromised && (lostByPower || !hasPromised)) return keepAside(parts, content, sizeBytes, why);
   await catalog.mutate(() => {
+    // What was sent before the end was known is sent anew, with the description that the file has now.
+    catalog.restartUpload(content.id);
     catalog.updateInode(content.ino, { sizeBytes });
     catalog.updateContent(content.id, { phase: "sealed", sizeBytes, recovered: true, interrupted: !isPromised });
   });
   if (!isPromised) warn(parts, `${why}: it is kept as it is and not uploaded by itself`);
+}
+
+/**
+ * Parts of it are only in the service, in an upload that lives for a day. Where fsync() or another writer's close() has
+ * promised bytes of it, it is completed as it is, by the journal and List Parts; what it replaces stays. Otherwise the
+ * upload is aborted, as nothing was promised and an archive would be billed; what is left here is kept.
+ */
+async function recoverSpilled(parts: StagingRecoveryParts, content: StoredContent, sizeBytes: number): Promise<void> {
+  const { catalog, staging, bootId } = parts;
+  for (const range of catalog.streams.droppedRanges(content.id)) {
+    await staging.drop(content.id, range).catch((error: unknown) => warn(parts, describeError(error)));
+  }
+  const hadPowerLoss = content.bootId !== bootId;
+  const isPromised = content.durable || (content.flushed && !hadPowerLoss);
+  const hasPromised = isPromised && content.sizeBytes > 0 && sizeBytes >= content.sizeBytes;
+  const why = `${catalog.pathInVault(content.ino).join("/")} was being written to the vault when casfs ended`;
+  if (!hasPromised) return keepAside(parts, content, sizeBytes, why);
+  // After a power loss only what was synced is known to be what was written.
+  const end = hadPowerLoss ? content.sizeBytes : sizeBytes;
+  if (end < sizeBytes) await cutStaged(staging, content.id, end);
+  await catalog.mutate(() => {
+    catalog.updateInode(content.ino, { sizeBytes: end });
+    catalog.updateContent(content.id, { phase: "sealed", sizeBytes: end, recovered: true });
+  });
+  if (!content.flushed) warn(parts, `${why}: it is archived with the ${end} bytes that it has`);
+}
+
+async function cutStaged(staging: StagingDirectory, content: ContentId, sizeBytes: number): Promise<void> {
+  const file = await staging.open(content);
+  try {
+    await file.truncate(sizeBytes);
+  } finally {
+    await file.close();
+  }
 }
 
 // A file is what it was before; what was written of it gets a name of its own, for a person to judge.
@@ -86,24 +128,14 @@ async function keepAside(
   why: string,
 ): Promise<void> {
   const { catalog } = parts;
-  const kept = await catalog.mutate(() => {
-    if (sizeBytes === 0 && catalog.revert(content.id)) return "nothing of it is left, so it is what it was before";
-    const isNewest = catalog.inode(content.ino)?.content?.id === content.id;
-    // An upload that had begun was of other bytes.
-    catalog.uploads.abandon(content.id);
-    catalog.updateContent(content.id, { phase: "sealed", sizeBytes, interrupted: true });
-    const name = catalog.setAside(content.id);
-    if (name !== undefined) return `it is what it was before, and what was written is ${name}, not uploaded by itself`;
-    if (isNewest) catalog.updateInode(content.ino, { sizeBytes });
-    return "it is kept as it is and not uploaded by itself";
-  });
+  const kept = await catalog.mutate(() => catalog.interrupted.keep(content.id, sizeBytes));
   warn(parts, `${why}: ${kept}`);
 }
 
 // Nothing was written. A truncation that was promised stays; a rewrite that only began is undone.
 async function emptyFile({ catalog }: StagingRecoveryParts, content: StoredContent): Promise<void> {
   await catalog.mutate(() => {
-    if (!content.flushed && catalog.revert(content.id)) return;
+    if (!content.flushed && catalog.interrupted.revert(content.id)) return;
     catalog.updateInode(content.ino, { sizeBytes: 0, content: null });
     for (const one of catalog.contentsOf(content.ino)) catalog.removeContent(one.id);
   });
@@ -114,7 +146,9 @@ async function recoverFile(
   content: ContentId,
 ): Promise<void> {
   const stored = catalog.contents.find(content);
-  if (stored?.archive != null) {
+  // Archived, but with holes: nobody's copy.
+  if (stored?.archive != null && !staging.isWhole(content)) await staging.remove(content);
+  else if (stored?.archive != null) {
     // The archive is confirmed: without this copy the file is cold, and not lost.
     await cache.adopt(content, stored.archive, stored.sizeBytes).catch((error: unknown) => {
       observer({ type: "warning", message: `Cannot keep a copy of content ${content}: ${describeError(error)}` });
@@ -122,6 +156,14 @@ async function recoverFile(
   }
   // Its content was removed by a commit; only the file was left.
   else if (stored === undefined) await staging.remove(content);
+}
+
+/** Of staging files that are gone, because their contents are archived. */
+async function forgetHoles({ catalog }: StagingRecoveryParts): Promise<void> {
+  for (const { content } of catalog.streams.allDroppedRanges()) {
+    if (catalog.contents.find(content)?.archive == null) continue;
+    await catalog.mutate(() => catalog.streams.forgetDropped(content));
+  }
 }
 
 async function stagedSize(staging: StagingDirectory, content: ContentId): Promise<number | undefined> {

@@ -35,6 +35,8 @@ export interface ContentFileHooks {
   /** Called when the file was set to a size, which may be larger than before. */
   readonly onCut?: (sizeBytes: number) => void;
   readonly changes?: FileChanges | undefined;
+  /** Called before bytes are read or written, and when they have been; throws when they are not the file's any more. */
+  readonly require?: ((start: number, end: number) => void) | undefined;
 }
 
 export class ContentFileHandle implements ContentFile {
@@ -42,12 +44,14 @@ export class ContentFileHandle implements ContentFile {
   readonly #onClose: () => void;
   readonly #onCut: (sizeBytes: number) => void;
   readonly #changes: FileChanges | undefined;
+  readonly #require: ((start: number, end: number) => void) | undefined;
   /** Reads, writes and syncs on the thread pool: the descriptor's number must not be reused before they are done. */
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  private constructor(fd: number, { onClose = () => {}, onCut = () => {}, changes }: ContentFileHooks) {
+  private constructor(fd: number, { onClose = () => {}, onCut = () => {}, changes, require }: ContentFileHooks) {
     this.#fd = fd;
+    this.#require = require;
     this.#onClose = onClose;
     this.#onCut = onCut;
     this.#changes = changes;
@@ -68,6 +72,20 @@ export class ContentFileHandle implements ContentFile {
   }
 
   async read(offset: number, into: Uint8Array): Promise<number> {
+    if (this.#require === undefined) return this.#read(offset, into);
+    this.#require(offset, offset + into.length);
+    const length = await this.#read(offset, into);
+    this.#require(offset, offset + length);
+    return length;
+  }
+
+  async write(offset: number, data: Uint8Array): Promise<void> {
+    this.#require?.(offset, offset + data.length);
+    await this.#write(offset, data);
+    this.#require?.(offset, offset + data.length);
+  }
+
+  async #read(offset: number, into: Uint8Array): Promise<number> {
     if (into.length > synchronousBytesMax) return this.#track(this.#readOnPool(offset, into));
     let done = 0;
     while (done < into.length) {
@@ -78,7 +96,7 @@ export class ContentFileHandle implements ContentFile {
     return done;
   }
 
-  async write(offset: number, data: Uint8Array): Promise<void> {
+  async #write(offset: number, data: Uint8Array): Promise<void> {
     const change = this.#changes?.willWrite(offset, offset + data.length);
     try {
       if (data.length > synchronousBytesMax) await this.#track(this.#writeOnPool(offset, data));

@@ -21,6 +21,11 @@ export class CacheLayout {
     return join(this.stagingDirectory, String(content));
   }
 
+  /** A file that is there only while it is tried what the disk can do. */
+  get stagingProbe(): string {
+    return join(this.stagingDirectory, "probe");
+  }
+
   /** Directory of shard number 0..255; keys are minted in sequence, so their low byte spreads them evenly. */
   shardDirectory(shard: number): string {
     return join(this.cacheDirectory, shard.toString(16).padStart(2, "0"));

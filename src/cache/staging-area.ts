@@ -11,9 +11,11 @@ import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey, ContentId } from "../domain/ids.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
 import { SharedRun } from "../lib/shared-run.js";
-import type { StagedFile, StagedFiles } from "../upload/ports.js";
+import type { DroppableFiles, StagedFile, StagedFiles } from "../upload/ports.js";
 import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
 import { ContentFileHandle, statBlockBytes } from "./content-file.js";
+import { DroppedRanges } from "./dropped-ranges.js";
+import { probeHolePunching, punchHole } from "./hole-punch.js";
 import { type CacheLayout, numberOfName } from "./layout.js";
 import type { StagingBudget } from "./staging-budget.js";
 import type { WrittenFile, WrittenHashes } from "./written-hashes.js";
@@ -28,6 +30,8 @@ export interface StagingDirectoryParts {
   readonly hashes: WrittenHashes;
   readonly cachedCopies: CachedCopies;
   readonly budget: StagingBudget;
+  /** What the journal says has left the disk. */
+  readonly dropped?: Iterable<{ readonly content: ContentId; readonly range: ByteRange }>;
 }
 
 const readPieceBytes = 512 * KIB;
@@ -40,21 +44,24 @@ export function allocatedBytes(path: string): number | undefined {
 }
 
 /** The staging directory, for writers and for the upload. */
-export class StagingDirectory implements StagingArea, StagedFiles {
+export class StagingDirectory implements StagingArea, StagedFiles, DroppableFiles {
   readonly #layout: CacheLayout;
   readonly #hashes: WrittenHashes;
   readonly #cachedCopies: CachedCopies;
   readonly #budget: StagingBudget;
   readonly #removals = new Set<Promise<void>>();
+  readonly #dropped = new DroppedRanges();
+  #probe: Promise<void> | undefined;
   /** One fsync serves all who asked before it began. */
   readonly #directorySync: SharedRun;
 
-  private constructor({ layout, hashes, cachedCopies, budget }: StagingDirectoryParts) {
+  private constructor({ layout, hashes, cachedCopies, budget, dropped = [] }: StagingDirectoryParts) {
     this.#layout = layout;
     this.#hashes = hashes;
     this.#cachedCopies = cachedCopies;
     this.#budget = budget;
     this.#directorySync = new SharedRun(() => syncDirectory(layout.stagingDirectory));
+    for (const { content, range } of dropped) this.#dropped.mark(content, range);
   }
 
   /** Opens the directory, and counts what is there. */
@@ -87,6 +94,7 @@ export class StagingDirectory implements StagingArea, StagedFiles {
     if (sizeBytes === 0) return this.create(content);
     this.#hashes.forget(content);
     const target = this.#layout.staged(content);
+    if (source.place === "staging") this.#dropped.require(source.content, { start: 0, end: sizeBytes });
     if (source.place === "staging") await copyPrefix(this.#layout.staged(source.content), target, sizeBytes);
     else await this.#cachedCopies.use(source.archive, (path) => copyPrefix(path, target, sizeBytes));
     return this.open(content);
@@ -115,19 +123,50 @@ export class StagingDirectory implements StagingArea, StagedFiles {
   async #open(content: ContentId, flags: "r+" | "w+", changes: WrittenFile | undefined): Promise<ContentFileHandle> {
     const onCut = (sizeBytes: number) => this.#budget.cut(content, sizeBytes);
     const onClose = () => changes?.closed();
+    const require = this.#requireOf(content);
     changes?.opened();
     try {
-      return await ContentFileHandle.open(this.#layout.staged(content), flags, { onCut, onClose, changes });
+      return await ContentFileHandle.open(this.#layout.staged(content), flags, { onCut, onClose, changes, require });
     } catch (error) {
       onClose();
       throw error;
     }
   }
 
+  #requireOf(content: ContentId): (start: number, end: number) => void {
+    return (start, end) => this.#dropped.require(content, { start, end });
+  }
+
+  isWhole(content: ContentId): boolean {
+    return !this.#dropped.has(content);
+  }
+
+  requireDropping(): Promise<void> {
+    this.#probe ??= probeHolePunching(this.#layout.stagingProbe).catch((error: unknown) => {
+      this.#probe = undefined;
+      throw error;
+    });
+    return this.#probe;
+  }
+
+  markDropped(content: ContentId, range: ByteRange): void {
+    this.#dropped.mark(content, range);
+  }
+
+  async drop(content: ContentId, range: ByteRange): Promise<void> {
+    const path = this.#layout.staged(content);
+    const before = allocatedBytes(path) ?? 0;
+    await punchHole(path, range);
+    // What was written meanwhile makes it less; then more is counted than there is, until it is measured.
+    this.#budget.punched(content, Math.max(0, before - (allocatedBytes(path) ?? 0)));
+  }
+
   async openStaged(content: ContentId): Promise<StagedFile> {
     const path = this.#layout.staged(content);
-    const file = await ContentFileHandle.open(path, "r");
-    return new StagedContentFile({ content, path, file, hashes: this.#hashes, syncName: () => this.syncDirectory() });
+    const require = this.#requireOf(content);
+    const file = await ContentFileHandle.open(path, "r", { require });
+    const syncName = () => this.syncDirectory();
+    return new StagedContentFile({ content, path, file, hashes: this.#hashes, require, syncName });
   }
 
   /** The contents that have a staging file, in no order; for the comparison with the catalog at start. */
@@ -142,6 +181,8 @@ interface StagedContentParts {
   readonly path: string;
   readonly file: ContentFileHandle;
   readonly hashes: WrittenHashes;
+  /** Throws when bytes are not on the disk any more. */
+  readonly require: (start: number, end: number) => void;
   readonly syncName: () => Promise<void>;
 }
 
@@ -188,12 +229,20 @@ class StagedContentFile implements StagedFile {
 
   hash(range: ByteRange): ReturnType<StagedFile["hash"]> {
     const { hashes, content, path } = this.#parts;
-    return hashes.hash(content, path, range);
+    return this.#ofPresent(range, () => hashes.hash(content, path, range));
   }
 
   treeHash(range: ByteRange): ReturnType<StagedFile["treeHash"]> {
     const { hashes, content, path } = this.#parts;
-    return hashes.treeHash(content, path, range);
+    return this.#ofPresent(range, () => hashes.treeHash(content, path, range));
+  }
+
+  async #ofPresent<T>(range: ByteRange, hash: () => Promise<T>): Promise<T> {
+    const { require } = this.#parts;
+    require(range.start, range.end);
+    const hashed = await hash();
+    require(range.start, range.end);
+    return hashed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

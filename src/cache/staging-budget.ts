@@ -114,6 +114,15 @@ export class StagingBudget implements StagedBytes {
     if (usedBytes < staged.usedBytes) this.#onFreed(staged.usedBytes - usedBytes);
   }
 
+  /** Of the staging file of a content `freedBytes` have left the disk, and its length has stayed. */
+  punched(content: ContentId, freedBytes: number): void {
+    const staged = this.#staged(content);
+    const usedBytes = Math.max(0, staged.usedBytes - freedBytes);
+    this.#set(content, { ...staged, usedBytes, hasHoles: true });
+    this.#unmeasured.add(content);
+    this.#onFreed(staged.usedBytes - usedBytes);
+  }
+
   /** The content stops being staged when `ending` settles; until then its bytes still count. */
   leave(content: ContentId, ending: Promise<unknown>): void {
     this.#leaving += 1;

@@ -37,6 +37,7 @@ import { CatalogCheck } from "./catalog-check.js";
 import { ContentTable, type StoredContent } from "./content-table.js";
 import { Database } from "./database.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
+import { InterruptedContents } from "./interrupted-contents.js";
 import { InventoryTable } from "./inventory-table.js";
 import { LedgerTable } from "./ledger-table.js";
 import { type Binding, MetaTable } from "./meta-table.js";
@@ -45,7 +46,7 @@ import { NumberMint } from "./number-mint.js";
 import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
 import { RecallUseTable } from "./recall-use-table.js";
-import { freeSuffixedName } from "./suffixed-name.js";
+import { StreamTable } from "./stream-table.js";
 import { TombstoneTable } from "./tombstone-table.js";
 import { Trash } from "./trash.js";
 import { TrashTable } from "./trash-table.js";
@@ -73,6 +74,10 @@ export interface CatalogListener {
   nameAppeared(parent: InodeNumber, name: string): void;
   /** Archives wait for their deletion in the service. */
   deletesPending(): void;
+  /** Uploads wait to be aborted in the service. */
+  uploadsAbandoned(): void;
+  /** What was written of a file can never become an archive: it is kept, and the file is what it was before. */
+  contentLost(ino: InodeNumber, message: string): void;
   /** The trash has another file, or one whose time may have come. */
   trashChanged(): void;
 }
@@ -96,6 +101,8 @@ export class Catalog implements CatalogPort {
   readonly vaultTable: VaultTable;
   readonly contents: ContentTable;
   readonly uploads: UploadTable;
+  readonly streams: StreamTable;
+  readonly interrupted: InterruptedContents;
   readonly recalls: RecallTable;
   readonly recallUse: RecallUseTable;
   readonly ledger: LedgerTable;
@@ -203,14 +210,28 @@ export class Catalog implements CatalogPort {
           const now = this.#clock.now();
           const copy = { sizeBytes, lastUsedAt: now, landedAt: now, pinned: false, readSinceLanding: true };
           // Of an archive that had these bytes before there may be a copy, pinned perhaps.
-          if (!this.cached.has(archive, sizeBytes)) this.cached.insert({ key: archive, ...copy });
+          if (!this.streams.hasDropped(content) && !this.cached.has(archive, sizeBytes))
+            this.cached.insert({ key: archive, ...copy });
           this.#tell((listener) => listener.contentArchived(content, archive, sizeBytes, ino));
         },
+        cannotArchive: (content, why) => this.#loseContent(content, why),
         unwanted: ({ vault, archiveId, sizeBytes }) =>
           this.#bury(vault, archiveId, null, { sizeBytes, createdAt: this.#clock.now() }),
       },
     });
     this.missing = new MissingTable(sql);
+    const onAbandoned = () => this.#tell((listener) => listener.uploadsAbandoned());
+    const { contents, uploads } = this;
+    this.streams = new StreamTable({ database, contents, uploads, onAbandoned });
+    this.interrupted = new InterruptedContents({
+      contents,
+      uploads,
+      inodes: this.#inodes,
+      fileIds: this.#fileIds,
+      removeContent: (content) => this.removeContent(content),
+      onName: nameChanged,
+      onAbandoned,
+    });
     this.inventories = new InventoryTable({
       database,
       vaults: this.vaultTable,
@@ -410,39 +431,17 @@ export class Catalog implements CatalogPort {
     return this.contents.insert(ino, options);
   }
 
-  /**
-   * Inside `mutate`: the newest content of a file gets a name of its own, `NAME (interrupted)`, and the file is what it
-   * was before.
-   *
-   * @returns the name; undefined when there is nothing before it, or no name, and nothing was changed.
-   */
-  setAside(content: ContentId): string | undefined {
-    const former = this.#formerOf(content);
-    const stored = this.contents.find(content);
-    const place = stored && this.#inodes.placeOf(stored.ino);
-    if (former === undefined || stored === undefined || place === undefined) return undefined;
-    const { vault, mode, uid, gid, mtime: time } = this.#inodes.find(stored.ino)!;
-    const { sizeBytes } = stored;
-    const beside = this.#inodes.insert({ vault, mode, uid, gid, time, sizeBytes, nlink: 1 }, this.#fileIds.next());
-    const isTaken = (name: string) => this.#inodes.lookup(place.parent, name) !== undefined;
-    const name = freeSuffixedName(place.name, interruptedSuffixes(), isTaken);
-    this.#inodes.insertEntry(place.parent, name, beside);
-    this.contents.moveTo(content, beside);
-    this.#inodes.update(stored.ino, { content: former.id, sizeBytes: former.sizeBytes });
-    return name;
-  }
-
-  /** Inside `mutate`: as `setAside` for a content without bytes, which simply goes. @returns whether it did. */
-  revert(content: ContentId): boolean {
-    const former = this.#formerOf(content);
-    if (former === undefined) return false;
-    this.#inodes.update(former.ino, { content: former.id, sizeBytes: former.sizeBytes });
-    this.removeContent(content);
-    return true;
-  }
-
   updateContent(content: ContentId, changes: ContentChanges): void {
     this.contents.update(content, changes);
+  }
+
+  restartUpload(content: ContentId): void {
+    this.uploads.abandon(content);
+    this.#tell((listener) => listener.uploadsAbandoned());
+  }
+
+  keepInterrupted(content: ContentId, sizeBytes: number): string {
+    return this.interrupted.keep(content, sizeBytes);
   }
 
   contentsOf(ino: InodeNumber): readonly ContentRecord[] {
@@ -466,6 +465,7 @@ export class Catalog implements CatalogPort {
       this.#keepInTrash(stored, this.#inodes.placeOf(stored.ino)!, successor);
     }
     this.contents.remove(content);
+    this.streams.forgetDropped(content);
     const isLast = stored.archive !== null && this.contents.referencesTo(stored.archive) === 0;
     if (isLast) this.#removeArchive(stored.archive!, successor);
     this.#tell((listener) => listener.contentRemoved(content, isLast ? stored.archive : null, answerPending));
@@ -578,11 +578,11 @@ export class Catalog implements CatalogPort {
     );
   }
 
-  // What a file had before its newest content.
-  #formerOf(content: ContentId): StoredContent | undefined {
-    const stored = this.contents.find(content);
-    if (stored === undefined || this.#inodes.find(stored.ino)?.content?.id !== content) return undefined;
-    return this.contents.ofInode(stored.ino).findLast((one) => one.id < content);
+  #loseContent(content: ContentId, why: string): void {
+    const stored = this.contents.find(content)!;
+    const path = this.#inodes.pathInVault(stored.ino).join("/");
+    const kept = this.interrupted.keep(content, stored.sizeBytes);
+    this.#tell((listener) => listener.contentLost(stored.ino, `${path} cannot be archived: ${why}; ${kept}`));
   }
 
   #unarchivedSuccessor(content: StoredContent): ContentId | null {
@@ -647,11 +647,6 @@ export class Catalog implements CatalogPort {
       if (this.#listener !== undefined) call(this.#listener);
     });
   }
-}
-
-function* interruptedSuffixes(): Generator<string> {
-  yield "interrupted";
-  for (let attempt = 2; ; attempt += 1) yield `interrupted ${attempt}`;
 }
 
 function deleteJournal({

@@ -6,7 +6,16 @@
 
 import type BetterSqlite3 from "better-sqlite3";
 import { UsageError } from "../domain/errors.js";
-import { ledgerStep, missingStep, recallReplacedStep, recallUseStep, schema, trashStep, writerStep } from "./schema.js";
+import {
+  ledgerStep,
+  missingStep,
+  recallReplacedStep,
+  recallUseStep,
+  schema,
+  streamStep,
+  trashStep,
+  writerStep,
+} from "./schema.js";
 
 const steps: readonly string[] = [
   schema,
@@ -16,6 +25,7 @@ const steps: readonly string[] = [
   writerStep,
   missingStep,
   ledgerStep,
+  streamStep,
 ];
 
 /** @throws UsageError when a newer casfs has written the catalog. */

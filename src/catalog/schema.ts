@@ -255,3 +255,16 @@ export const ledgerStep = `
   ALTER TABLE tombstone ADD COLUMN size_bytes INTEGER;     -- NULL: not known
   ALTER TABLE tombstone ADD COLUMN created_at_ms INTEGER;  -- of the archive
 `;
+
+/** A later step: files whose upload begins before they are closed. */
+export const streamStep = `
+  ALTER TABLE upload ADD COLUMN streamed INTEGER NOT NULL DEFAULT 0;  -- 1: begun while the file was still written
+
+  -- What of the staging file of a content has left the disk, because the service has it: reading it would give zeros.
+  CREATE TABLE dropped_range (
+    content_id   INTEGER NOT NULL,
+    start_byte   INTEGER NOT NULL,
+    end_byte     INTEGER NOT NULL,      -- exclusive
+    PRIMARY KEY (content_id, start_byte)
+  ) STRICT, WITHOUT ROWID;
+`;

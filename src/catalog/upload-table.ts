@@ -32,6 +32,12 @@ interface UploadRow {
   readonly error: string | null;
 }
 
+interface PartRow {
+  readonly start_byte: number;
+  readonly end_byte: number;
+  readonly tree_hash: string;
+}
+
 interface FileRow {
   readonly ino: number;
   readonly vault_id: number;
@@ -51,6 +57,8 @@ export interface ContentEvents {
   removeSuperseded(content: ContentId): void;
   /** Inside `mutate`: the staging file has become the copy of `archive`. */
   archived(content: ContentId, archive: ArchiveKey, sizeBytes: number): void;
+  /** Inside `mutate`: what there is of the content is kept, and will never be an archive. */
+  cannotArchive(content: ContentId, why: string): void;
   /** Inside `mutate`: the file is gone; its archive is not wanted. */
   unwanted(archived: ArchivedContent): void;
 }
@@ -72,7 +80,8 @@ export class UploadTable implements UploadJournal {
   readonly #setFailed: BetterSqlite3.Statement<[number, string]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #insertPart: BetterSqlite3.Statement<[number, number, number, string]>;
-  readonly #parts: BetterSqlite3.Statement<[number], { start_byte: number; end_byte: number; tree_hash: string }>;
+  readonly #parts: BetterSqlite3.Statement<[number], PartRow>;
+  readonly #droppedParts: BetterSqlite3.Statement<[number], PartRow>;
   readonly #removeParts: BetterSqlite3.Statement<[number]>;
   readonly #resetAttempts: BetterSqlite3.Statement<[number]>;
   readonly #abandon: BetterSqlite3.Statement<[string, number]>;
@@ -123,6 +132,10 @@ export class UploadTable implements UploadJournal {
     this.#parts = sql.prepare(
       "SELECT start_byte, end_byte, tree_hash FROM upload_part WHERE content_id = ? ORDER BY start_byte",
     );
+    this.#droppedParts = sql.prepare(`SELECT p.start_byte, p.end_byte, p.tree_hash
+      FROM upload_part p JOIN dropped_range d
+        ON d.content_id = p.content_id AND p.start_byte >= d.start_byte AND p.end_byte <= d.end_byte
+      WHERE p.content_id = ?`);
     this.#removeParts = sql.prepare("DELETE FROM upload_part WHERE content_id = ?");
     this.#resetAttempts = sql.prepare("UPDATE upload SET attempts = 0, error = NULL WHERE content_id = ?");
     this.#abandon = sql.prepare("INSERT OR IGNORE INTO abandoned_upload (upload_id, vault_id) VALUES (?, ?)");
@@ -163,7 +176,19 @@ export class UploadTable implements UploadJournal {
     return true;
   }
 
-  describe(content: ContentId): string {
+  /** The vault of a content that is not gone. @throws CancelledError */
+  vaultOf(content: ContentId): VaultName {
+    const file = this.#file.get(content);
+    if (file === undefined) throw deleted(content);
+    return this.#vaults.nameOf(file.vault_id);
+  }
+
+  /** How far the journal knows the upload of a content to be. */
+  stepOf(content: ContentId): UploadProgress["step"] {
+    return this.#find.get(content)?.step ?? "sealed";
+  }
+
+  describe(content: ContentId, { provisional } = { provisional: false }): string {
     const file = this.#file.get(content);
     const stored = this.#contents.find(content);
     const segments = file === undefined || file.nlink === 0 ? [] : this.#path(file.ino as InodeNumber);
@@ -177,7 +202,7 @@ export class UploadTable implements UploadJournal {
       fileId: file.file_id,
       version: stored.version,
       writer: this.#writerId,
-      provisional: false,
+      provisional,
     });
   }
 
@@ -226,11 +251,8 @@ export class UploadTable implements UploadJournal {
   didInitiate(content: ContentId, upload: { readonly uploadId: UploadId; readonly vault: VaultName }): Promise<void> {
     return this.#database.mutate(() => {
       const row = this.#find.get(content);
-      if (row === undefined) {
-        // The file was deleted while the request was on its way.
-        this.#abandon.run(upload.uploadId, this.#vaults.idOf(upload.vault));
-        return;
-      }
+      // The file was deleted while the request was on its way.
+      if (row === undefined) return this.abandonId(upload.uploadId, upload.vault);
       this.#advance(content, "did-initiate");
       this.#removeParts.run(content);
       this.#setStep.run(content, "parts", upload.uploadId, row.part_size_bytes, row.description, null);
@@ -247,10 +269,17 @@ export class UploadTable implements UploadJournal {
   }
 
   sentParts(content: ContentId): { readonly range: ByteRange; readonly treeHash: TreeHashHex }[] {
-    return this.#parts.all(content).map((part) => ({
-      range: byteRange(part.start_byte, part.end_byte),
-      treeHash: part.tree_hash as TreeHashHex,
-    }));
+    return this.#parts.all(content).map(toPart);
+  }
+
+  droppedParts(content: ContentId): { readonly range: ByteRange; readonly treeHash: TreeHashHex }[] {
+    return this.#droppedParts.all(content).map(toPart);
+  }
+
+  didLoseParts(content: ContentId, why: string): Promise<void> {
+    return this.#database.mutate(() => {
+      if (this.#contents.find(content) !== undefined) this.#events.cannotArchive(content, why);
+    });
   }
 
   willComplete(content: ContentId, treeHash: TreeHashHex): Promise<void> {
@@ -333,6 +362,11 @@ export class UploadTable implements UploadJournal {
     if (isUnanswered) this.#insertUnanswered.run(file.vault_id, file.file_id, version);
     else if (row.upload_id !== null) this.#abandon.run(row.upload_id, file.vault_id);
     return isUnanswered;
+  }
+
+  /** Inside `mutate`: nobody wants that upload. */
+  abandonId(uploadId: UploadId, vault: VaultName): void {
+    this.#abandon.run(uploadId, this.#vaults.idOf(vault));
   }
 
   /** Whether an archive of this version may exist although its content went before the answer came. */
@@ -428,6 +462,10 @@ export class UploadTable implements UploadJournal {
       progress: row === undefined ? { step: "sealed" } : toProgress(row),
     };
   }
+}
+
+function toPart(row: PartRow): { readonly range: ByteRange; readonly treeHash: TreeHashHex } {
+  return { range: byteRange(row.start_byte, row.end_byte), treeHash: row.tree_hash as TreeHashHex };
 }
 
 function deleted(content: ContentId): CancelledError {

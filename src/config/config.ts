@@ -10,7 +10,7 @@ import { byteCount, GIB, MIB } from "../domain/bytes.js";
 import { isVaultName, type VaultName } from "../domain/ids.js";
 import type { Milliseconds } from "../domain/time.js";
 import { HostAllowance } from "../lib/host-allowance.js";
-import { partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
+import { archiveSizeBytesMax, partSizeBytesMax, partSizeBytesMin, singleUploadBytesMax } from "../protocol/limits.js";
 import type { PriceTable } from "../protocol/prices.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { Credentials } from "./credentials.js";
@@ -92,6 +92,14 @@ export const mountShape = {
     "bytes of files not archived yet at which writers wait for uploads; without it only --keep-free bounds them",
     parseStagingSize,
   ).optional(),
+  streamThreshold: size(
+    "a file that outgrows this while it is written begins its upload at once (default: half of --staging-size)",
+  ).optional(),
+  streamMaxSize: custom(
+    "SIZE",
+    "the largest file that may outgrow staging, at most 40000GiB; its parts are chosen for that",
+    parseStreamMaxSize,
+  ).prefault("4TiB"),
   stallTimeout: duration(
     "how long a writer waits for room while no upload makes progress; then it gets ENOSPC",
   ).prefault("60s"),
@@ -317,6 +325,12 @@ function parsePartSize(value: string) {
 function parseStagingSize(value: string) {
   const bytes = parseBytes(value);
   if (bytes < MIB) throw new RangeError("it must be at least 1MiB, which is what one write may bring");
+  return byteCount(bytes);
+}
+
+function parseStreamMaxSize(value: string) {
+  const bytes = parseBytes(value);
+  if (bytes < MIB || bytes > archiveSizeBytesMax) throw new RangeError("it must be a size from 1MiB to 40000GiB");
   return byteCount(bytes);
 }
 

@@ -31,6 +31,13 @@ export type CasfsEvent =
       readonly sizeBytes: number;
       readonly parts: number;
     }
+  /** The upload of a file began while it is still written. */
+  | {
+      readonly type: "upload-streaming";
+      readonly content: ContentId;
+      readonly vault: VaultName;
+      readonly partSizeBytes: number;
+    }
   | {
       readonly type: "upload-resumed";
       readonly content: ContentId;

@@ -177,15 +177,15 @@ export class FileSystemOperations implements FuseOperations {
   }
 
   flush(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
-    return this.#fs.contents.flush(handle, () => caller.signal);
+    return this.#fs.contents.flush(handle, caller);
   }
 
   async release(ino: InodeNumber, handle: HandleNumber): Promise<void> {
     await this.#fs.release(handle).catch((error: unknown) => this.#report("release", ino, error));
   }
 
-  fsync(_caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
-    return this.#fs.contents.fsync(handle);
+  fsync(caller: FuseCaller, _ino: InodeNumber, handle: HandleNumber): Promise<void> {
+    return this.#fs.contents.fsync(handle, () => caller.signal);
   }
 
   copyRange(

@@ -27,6 +27,8 @@ const texts: TextTable = {
   "content-sealed": ({ content, sizeBytes }) => debug(`content ${content} is complete, ${formatSize(sizeBytes)}`),
   "upload-started": ({ content, vault, sizeBytes, parts }) =>
     info(`uploading content ${content} to ${vault}: ${formatSize(sizeBytes)}${parts > 1 ? ` in ${parts} parts` : ""}`),
+  "upload-streaming": ({ content, vault, partSizeBytes }) =>
+    info(`uploading content ${content} to ${vault} while it is written, in parts of ${formatSize(partSizeBytes)}`),
   "upload-resumed": ({ content, partsKept }) =>
     info(`resuming the upload of content ${content}; ${partsKept} parts are in the vault already`),
   "upload-confirmed": ({ content, archiveId, sizeBytes, durationMs }) =>

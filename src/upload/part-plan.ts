@@ -2,7 +2,7 @@
 
 import { type ByteCount, type ByteRange, byteCount, byteRange, MIB } from "../domain/bytes.js";
 import { invariant } from "../lib/invariant.js";
-import { clientPartSizeBytesMin, partSizeBytesMax, singleUploadBytesMax } from "../protocol/limits.js";
+import { clientPartSizeBytesMin, partCountMax, partSizeBytesMax, singleUploadBytesMax } from "../protocol/limits.js";
 import { uploadPartSize } from "../protocol/part-size.js";
 
 export interface PartPlanOptions {
@@ -47,4 +47,37 @@ export function usablePartSize(sizeBytes: number, wantedBytes: number): number {
   while (partSizeBytes * 2 <= largest) partSizeBytes *= 2;
   invariant(partSizeBytes % MIB === 0, "parts are whole leaves of the tree hash");
   return partSizeBytes;
+}
+
+/** How a file is uploaded that is still written, so that nobody knows its size. */
+export interface StreamPlan {
+  /** 1 MiB times a power of two. */
+  readonly partSizeBytes: number;
+  /** The largest file that fits its 10,000 parts. */
+  readonly sizeBytesMax: number;
+  /** A file that outgrows this begins its upload before it is closed; Infinity: only one for which there is no room. */
+  readonly thresholdBytes: number;
+}
+
+/**
+ * Parts are as large as the largest file needs; but two of them must fit into staging, one that is sent and one that is
+ * written, so that with a small staging area the largest file is smaller.
+ *
+ * @returns undefined when not even two of the smallest parts fit: such files have to fit wholly.
+ */
+export function planStream(options: {
+  readonly stagingBytes: number | null;
+  readonly sizeBytesMax: number;
+  readonly thresholdBytes: number | undefined;
+}): StreamPlan | undefined {
+  const { stagingBytes, sizeBytesMax, thresholdBytes } = options;
+  const largest = Math.min(stagingBytes === null ? partSizeBytesMax : stagingBytes / 2, partSizeBytesMax);
+  if (largest < MIB) return undefined;
+  let partSizeBytes = MIB;
+  while (partSizeBytes * partCountMax < sizeBytesMax && partSizeBytes * 2 <= largest) partSizeBytes *= 2;
+  return {
+    partSizeBytes,
+    sizeBytesMax: Math.min(sizeBytesMax, partSizeBytes * partCountMax),
+    thresholdBytes: thresholdBytes ?? (stagingBytes === null ? Number.POSITIVE_INFINITY : stagingBytes / 2),
+  };
 }

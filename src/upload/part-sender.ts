@@ -6,6 +6,7 @@
  */
 
 import type { ByteRange } from "../domain/bytes.js";
+import { CasfsError } from "../domain/errors.js";
 import type { UploadId, VaultName } from "../domain/ids.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
 import { nextMarker } from "../protocol/next-marker.js";
@@ -32,6 +33,8 @@ export interface PartsToSend {
   readonly partSizeBytes: number;
   /** What the service holds already. */
   readonly present: PresentParts;
+  /** Parts that can only be with the service, and what it confirmed of them. */
+  readonly dropped?: PresentParts | undefined;
 }
 
 export interface FinishedPart {
@@ -51,16 +54,23 @@ export interface SendPartsOptions {
 /**
  * Hashes every part and sends those that the service has not, or has with another hash.
  *
+ * @throws LostPartError when one is neither here nor with the service, as it was confirmed.
  * @returns the tree hash of the whole, for Complete.
  */
 export async function sendMissingParts(
   { service, source }: { readonly service: Pick<CasService, "uploadPart">; readonly source: PartSource },
-  { vault, uploadId, sizeBytes, partSizeBytes, present }: PartsToSend,
+  { vault, uploadId, sizeBytes, partSizeBytes, present, dropped }: PartsToSend,
   { concurrency, signal, onPart }: SendPartsOptions,
 ): Promise<TreeHashHex> {
   const hashes = new Array<TreeHashHex>(partCount(sizeBytes, partSizeBytes));
   const ranges = partRanges(sizeBytes, partSizeBytes);
   await forEachConcurrently(ranges, { concurrency, signal }, async (range, partSignal) => {
+    const confirmed = dropped?.hashOf(range);
+    if (confirmed !== undefined) {
+      if (!present.has(range, confirmed)) throw new LostPartError(range);
+      hashes[range.start / partSizeBytes] = confirmed;
+      return onPart?.({ range, treeHash: confirmed, kept: true });
+    }
     const { sha256, treeHash } = await source.hash(range);
     partSignal.throwIfAborted();
     hashes[range.start / partSizeBytes] = treeHash;
@@ -74,6 +84,15 @@ export async function sendMissingParts(
   return combineTreeHashes(hashes);
 }
 
+/** A part had left the disk, and the service does not have it as it has confirmed it. */
+export class LostPartError extends CasfsError {
+  override readonly name = "LostPartError";
+  override readonly kind = "corrupt";
+  constructor({ start, end }: ByteRange) {
+    super(`The service does not have bytes ${start} to ${end}, which it had confirmed and which are not here any more`);
+  }
+}
+
 /** The parts of one upload that the service lists; at most 10,000. */
 export class PresentParts {
   readonly #hashes = new Map<string, TreeHashHex>();
@@ -85,7 +104,11 @@ export class PresentParts {
   }
 
   has(range: ByteRange, treeHash: TreeHashHex): boolean {
-    return this.#hashes.get(rangeKey(range)) === treeHash;
+    return this.hashOf(range) === treeHash;
+  }
+
+  hashOf(range: ByteRange): TreeHashHex | undefined {
+    return this.#hashes.get(rangeKey(range));
   }
 
   /** Where the last of them ends; 0 without any. */

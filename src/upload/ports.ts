@@ -112,12 +112,50 @@ export interface UploadJournal {
   didLoseUpload(content: ContentId): Promise<void>;
   didFail(content: ContentId, failure: { readonly message: string; readonly retryAt: Instant }): Promise<void>;
 
+  /** Parts whose bytes have left the disk while the file was written, with what the service confirmed of them. */
+  droppedParts(content: ContentId): readonly { readonly range: ByteRange; readonly treeHash: TreeHashHex }[];
+  /**
+   * The content can never become an archive: parts of it were only in the service, which does not have them. It is kept
+   * as interrupted, and the file is what it was before.
+   */
+  didLoseParts(content: ContentId, why: string): Promise<void>;
+
   /** Uploads whose content is gone: their ids must be aborted in the service. */
   abandoned(): readonly { readonly vault: VaultName; readonly uploadId: UploadId }[];
   didAbort(uploadId: UploadId): Promise<void>;
 
   /** All that was committed so far survives power loss. Before every irreversible request. */
   flush(): Promise<void>;
+}
+
+/** The journal of an upload that begins while its file is still written. What is sealed then is `UploadJournal`'s. */
+export interface StreamJournal {
+  /** Vault, and a description that may not be the last one. @throws CancelledError for a file without a name. */
+  describeOpen(content: ContentId): { readonly vault: VaultName; readonly description: string };
+  willInitiateOpen(
+    content: ContentId,
+    intent: { readonly partSizeBytes: ByteCount; readonly description: string },
+  ): Promise<void>;
+  /** @returns false when nobody wants that upload any more; it is abandoned then. */
+  didInitiateOpen(
+    content: ContentId,
+    upload: { readonly uploadId: UploadId; readonly vault: VaultName },
+  ): Promise<boolean>;
+  didSendPart: UploadJournal["didSendPart"];
+  didLoseUpload: UploadJournal["didLoseUpload"];
+  /** The bytes of `range`, whose parts are confirmed and journaled, are about to leave the disk. */
+  willDrop(content: ContentId, range: ByteRange): Promise<void>;
+  flush: UploadJournal["flush"];
+}
+
+/** Staging files of which parts can leave the disk. */
+export interface DroppableFiles {
+  /** @throws the system's error when this disk, or this machine, cannot free a part of a file. */
+  requireDropping(): Promise<void>;
+  /** From now on `range` cannot be read or written; synchronous, so that no request slips in between. */
+  markDropped(content: ContentId, range: ByteRange): void;
+  /** Frees the disk of a range that was marked. */
+  drop(content: ContentId, range: ByteRange): Promise<void>;
 }
 
 /** The bytes of one sealed content in staging. */

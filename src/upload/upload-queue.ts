@@ -448,7 +448,10 @@ export class UploadQueue {
     }
     entry.run = undefined;
     entry.progress = undefined;
-    if (run.cancelled && run.requeuedAt === undefined) this.#remove(entry);
+    // It will never be an archive: nobody need wait for another attempt to hear that.
+    const isGone = run.requeuedAt === undefined && journal.find(entry.content) === undefined;
+    if (isGone) entry.waiters.rejectAll(error);
+    if (isGone || (run.cancelled && run.requeuedAt === undefined)) this.#remove(entry);
     else this.#schedule(entry, run.requeuedAt ?? retryAt);
     entry.waiters.attemptFailed(error, clock.now());
   }

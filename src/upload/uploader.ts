@@ -7,7 +7,7 @@
  */
 
 import { type ByteRange, byteRange, MIB, rangeLength } from "../domain/bytes.js";
-import { CorruptError, isMissing, ServiceError } from "../domain/errors.js";
+import { CorruptError, describeError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveId, ContentId } from "../domain/ids.js";
 import type { Clock } from "../domain/time.js";
@@ -15,7 +15,7 @@ import { invariant } from "../lib/invariant.js";
 import type { CasService, TreeHashHex } from "../protocol/service.js";
 import { combineTreeHashes } from "../protocol/tree-hash.js";
 import { type PartPlanOptions, partCount, partRanges, planParts } from "./part-plan.js";
-import { listPresentParts, PresentParts, sendMissingParts } from "./part-sender.js";
+import { LostPartError, listPresentParts, PresentParts, sendMissingParts } from "./part-sender.js";
 import type {
   ArchivedContent,
   PendingUpload,
@@ -151,11 +151,25 @@ class Attempt {
     try {
       return await this.#resume();
     } catch (error) {
+      if (error instanceof LostPartError) return this.#lose(error);
       // Only an upload id can be forgotten; when the vault is missing, starting anew says so.
       if (!isMissing(error) || !this.#hasUploadId()) throw error;
+      if (this.#hasDropped) return this.#lose(error);
       await this.#parts.journal.didLoseUpload(this.#pending.content);
       return this.#start();
     }
+  }
+
+  /** Parts were only with the service, and it has forgotten them. @throws CorruptError, always. */
+  async #lose(error: unknown): Promise<never> {
+    const { content } = this.#pending;
+    const why = `the service has forgotten its upload, or parts of it: ${describeError(error)}`;
+    await this.#parts.journal.didLoseParts(content, why);
+    throw new CorruptError(`Content ${content} is lost: parts of it were only in the vault`, { cause: error });
+  }
+
+  get #hasDropped(): boolean {
+    return this.#parts.journal.droppedParts(this.#pending.content).length > 0;
   }
 
   async #resume(): Promise<ArchivedContent> {
@@ -215,10 +229,12 @@ class Attempt {
   async #sendMissingParts({ uploadId, partSizeBytes }: PartsUpload, present: PresentParts): Promise<TreeHashHex> {
     const { service, journal, observer } = this.#parts;
     const { content, vault, sizeBytes } = this.#pending;
+    const dropped = new PresentParts();
+    for (const part of journal.droppedParts(content)) dropped.add(part.range, part.treeHash);
     const report = { sentBytes: 0, sentParts: 0, newParts: 0, totalParts: partCount(sizeBytes, partSizeBytes) };
     const treeHash = await sendMissingParts(
       { service, source: { hash: (range) => this.#file.hash(range), read: (range) => this.#read(range) } },
-      { vault, uploadId, sizeBytes, partSizeBytes, present },
+      { vault, uploadId, sizeBytes, partSizeBytes, present, dropped },
       {
         concurrency: this.#options.partConcurrency,
         signal: this.#call.signal,
@@ -269,12 +285,14 @@ class Attempt {
     try {
       return await this.#sendParts(parts, { resumed: true });
     } catch (error) {
-      if (isRefusal(error)) await this.#giveUp(parts);
+      if (isRefusal(error)) await this.#giveUp(parts, error);
       throw error;
     }
   }
 
-  async #giveUp({ uploadId }: PartsUpload): Promise<void> {
+  async #giveUp({ uploadId }: PartsUpload, error: unknown): Promise<void> {
+    // Its upload is aborted with it.
+    if (this.#hasDropped) return this.#lose(error);
     await this.#parts.service.abortMultipartUpload(this.#pending.vault, uploadId, { signal: this.#call.signal });
     await this.#parts.journal.didLoseUpload(this.#pending.content);
   }

@@ -184,6 +184,14 @@ export interface CatalogPort {
    */
   insertContent(ino: InodeNumber, options: { readonly newest: boolean }): ContentRecord;
   updateContent(content: ContentId, changes: ContentChanges): void;
+  /** Inside `mutate`: the upload of a content that was still written is aborted in the service, and begins anew. */
+  restartUpload(content: ContentId): void;
+  /**
+   * Inside `mutate`: what there is of a content is kept and not uploaded; the file is what it was before.
+   *
+   * @returns what became of the file, in words.
+   */
+  keepInterrupted(content: ContentId, sizeBytes: number): string;
   /** When a content that is sealed is to be uploaded; undefined when it is gone. */
   dueAt(content: ContentId): Instant | undefined;
   /** When the newest archive of a file was made; undefined when it has none. */

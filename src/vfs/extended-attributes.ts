@@ -9,7 +9,7 @@ import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ColdOpens } from "./cold-opens.js";
-import type { CachedContents, RecallRequests, UploadRequests } from "./ports.js";
+import type { CachedContents, RecallRequests, StreamRequests, UploadRequests } from "./ports.js";
 
 const prefix = "user.casfs.";
 const namespaces = ["user.", "trusted.", "security."];
@@ -20,6 +20,7 @@ export interface ExtendedAttributesParts {
   readonly catalog: CatalogPort;
   readonly cache: CachedContents;
   readonly uploads: UploadRequests;
+  readonly streams: Pick<StreamRequests, "status">;
   readonly recalls: RecallRequests;
   readonly coldOpens: ColdOpens;
   readonly clock: Clock;
@@ -119,7 +120,9 @@ export class ExtendedAttributes {
       return this.#recall(content) === undefined ? "archived" : "recalling";
     }
     const progress = this.#parts.uploads.progress(content.id);
-    return progress === undefined ? "staged" : `uploading ${progress.partsSent}/${progress.parts}`;
+    if (progress !== undefined) return `uploading ${progress.partsSent}/${progress.parts}`;
+    const stream = this.#parts.streams.status(content.id);
+    return stream === undefined ? "staged" : `uploading ${stream.sentParts}/${stream.totalParts}`;
   }
 
   /** What keeps the content from being archived, and when it is tried again. */

@@ -7,7 +7,7 @@
  * Never: the network, nor a removal of staged bytes (the catalog's listener does that after the commit).
  */
 
-import { MIB } from "../domain/bytes.js";
+import { byteRange, MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, InodeNumber } from "../domain/ids.js";
@@ -18,8 +18,17 @@ import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
 import { clearRange } from "./content-ranges.js";
-import { HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
-import type { CachedContents, ContentFile, LocalContent, StagedRange, StagingArea, UploadRequests } from "./ports.js";
+import type { FileStreams } from "./file-streams.js";
+import { type HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
+import type {
+  CachedContents,
+  ContentFile,
+  FileHolders,
+  LocalContent,
+  StagedRange,
+  StagingArea,
+  UploadRequests,
+} from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
 import type { RoomReservation, StagingRoom } from "./staging-room.js";
 import type { UploadSchedule } from "./upload-schedule.js";
@@ -34,18 +43,25 @@ export interface FileContentsParts {
   readonly clock: Clock;
   readonly observer: Observer;
   readonly schedule: UploadSchedule;
+  readonly handles: HandleTable;
+  readonly streams: FileStreams;
+  readonly holders: FileHolders;
   readonly settings: FileSystemSettings;
 }
+
+/** Who closes a descriptor. */
+type Closer = Pick<Caller, "pid" | "signal">;
 
 const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
 
 export class FileContents {
-  readonly handles = new HandleTable();
+  readonly handles: HandleTable;
   readonly #parts: FileContentsParts;
   readonly #locks = new KeyedMutex<InodeNumber>();
 
   constructor(parts: FileContentsParts) {
     this.#parts = parts;
+    this.handles = parts.handles;
   }
 
   /** @returns the number of the handle. Waits for a cold content as the settings say. */
@@ -78,7 +94,8 @@ export class FileContents {
    *
    * @param isAppend Whether it goes to the end, wherever `offset` is: fcntl(2) may have changed what open(2) asked for,
    *   and pages of a map have their place although the handle appends.
-   * @throws FileSystemError "no-space", CancelledError when `caller` was interrupted; nothing is written then.
+   * @throws FileSystemError "no-space", "too-large" or "corrupt" for a file that outgrew staging, CancelledError when
+   *   `caller` was interrupted; nothing is written then.
    */
   async write(
     number: number,
@@ -89,18 +106,23 @@ export class FileContents {
   ): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write) throw new FileSystemError("bad-handle", `Handle ${number} is not open for writing`);
-    const { room } = this.#parts;
+    const { room, streams } = this.#parts;
     let admitted: { readonly content: ContentId; readonly end: number } | undefined;
     for (;;) {
       const file = open.isWritable ? open.file! : await this.#lockedForWriting(open, caller);
       const content = open.content?.id;
       const start = isAppend ? open.sizeBytes : offset;
       if (content === undefined || !open.isWritable || open.file !== file) continue;
-      const range: StagedRange = { start, end: start + data.length };
+      const range = byteRange(start, start + data.length);
+      streams.requireWritable(open, range);
       // Who has waited has its room, unless the content was sealed or the file has grown meanwhile.
       const isAdmitted = admitted?.content === content && admitted.end === range.end;
       if (!isAdmitted && !room.take(content, range)) {
-        await room.wait({ ino: open.ino, caller }, content, range);
+        await room.wait({ ino: open.ino, caller }, content, range).catch((error: unknown) => {
+          // A file that is lost is no question of room.
+          streams.requireWritable(open, range);
+          throw error;
+        });
         admitted = { content, end: range.end };
         continue;
       }
@@ -110,9 +132,17 @@ export class FileContents {
         admitted = { content, end: range.end };
         continue;
       }
-      await file.write(start, data);
-      // A close() of another handle may have sealed the content meanwhile: then the bytes go to what follows it.
-      if (open.isWritable && open.file === file) return open.wrote(start + data.length, this.#now());
+      open.beginWrite(range);
+      try {
+        await file.write(start, data);
+        // A close() of another handle may have sealed the content meanwhile: then the bytes go to what follows it.
+        if (!open.isWritable || open.file !== file) continue;
+        open.wrote(range, this.#now());
+        open.wroteBy(caller.pid);
+      } finally {
+        open.endWrite(range);
+      }
+      return streams.consider(open);
     }
   }
 
@@ -145,11 +175,12 @@ export class FileContents {
     if (open.sizeBytes >= range.end) return;
     await this.#lockedForWriting(open, caller);
     const content = open.content?.id;
-    const { room } = this.#parts;
+    const { room, streams } = this.#parts;
+    streams.requireWritable(open, byteRange(range.end, range.end));
     if (content !== undefined && !room.take(content, range)) await room.wait({ ino: open.ino, caller }, content, range);
     await this.#withFileForWriting(open, caller, async (file) => {
       await file.extendTo(range.end);
-      open.wrote(range.end, this.#now());
+      open.grew(range.end, this.#now());
       await this.#journal(open);
     });
   }
@@ -164,23 +195,32 @@ export class FileContents {
     if (range.start >= open.sizeBytes) return;
     await this.#withFileForWriting(open, caller, async (file) => {
       await this.#takeBackPromise(open);
-      const end = Math.min(range.end, open.sizeBytes);
-      await clearRange(file, { start: range.start, end });
-      open.wrote(end, this.#now());
+      const cleared = byteRange(range.start, Math.min(range.end, open.sizeBytes));
+      this.#parts.streams.requireWritable(open, cleared);
+      open.beginWrite(cleared);
+      try {
+        await clearRange(file, cleared);
+        open.wrote(cleared, this.#now());
+      } finally {
+        open.endWrite(cleared);
+      }
     });
   }
 
   /** close() promises what was written so far: size and times are journaled; see design "when is it safe". */
-  async flush(number: number, signal: () => AbortSignal): Promise<void> {
+  async flush(number: number, closer: Closer): Promise<void> {
     const { open, intent } = this.handles.handle(number);
     if (!intent.write && !intent.truncate) return;
     if (open.syncFailure !== undefined) throw open.syncFailure;
     if (open.dirty) await this.#journal(open);
-    if (this.#parts.settings.commit === "archived") await this.#archive(open, signal());
+    if (this.#parts.streams.isSpilled(open)) await this.#complete(open, closer);
+    else if (this.#parts.settings.commit === "archived") await this.#archive(open, closer.signal);
   }
 
-  async fsync(number: number): Promise<void> {
+  /** @param signal Ends the waiting for parts of a file that outgrew staging. */
+  async fsync(number: number, signal?: () => AbortSignal): Promise<void> {
     const { open } = this.handles.handle(number);
+    await this.#parts.streams.settled(open, signal?.());
     const { file, writes } = open;
     await syncFile(open);
     open.synced = open.file === file && open.writes === writes;
@@ -208,6 +248,14 @@ export class FileContents {
         if (open.handles === 0) await open.file?.close();
       }
       return open.handles === 0 ? open.ino : undefined;
+    });
+  }
+
+  /** The file has lost its last name, and is still open. */
+  async forsakeUpload(ino: InodeNumber): Promise<void> {
+    await this.#locks.run(ino, async () => {
+      const open = this.handles.file(ino);
+      if (open !== undefined) await this.#parts.streams.forsake(open);
     });
   }
 
@@ -247,7 +295,9 @@ export class FileContents {
   }
 
   async #attach(ino: InodeNumber, intent: OpenIntent): Promise<number | undefined> {
-    const open = this.handles.file(ino) ?? (await this.#openFile(ino, intent));
+    const present = this.handles.file(ino);
+    if (present !== undefined && !intent.truncate && !(await this.#refresh(present))) return undefined;
+    const open = present ?? (await this.#openFile(ino, intent));
     if (open === undefined) return undefined;
     const number = this.handles.add(open, intent);
     if (!intent.truncate) return number;
@@ -260,6 +310,16 @@ export class FileContents {
       throw error;
     }
     return number;
+  }
+
+  // A file that outgrew staging, that is archived, and that somebody has open still: what was recalled has all of it.
+  async #refresh(open: OpenFile): Promise<boolean> {
+    const { content } = this.#regularFile(open.ino);
+    const isStale = content?.archive != null && content.id === open.content?.id && open.content.archive === null;
+    if (!isStale || this.#parts.staging.isWhole(content.id)) return true;
+    if (this.#parts.coldOpens.isCold(content)) return false;
+    await this.#replaceFile(open, content, await this.#openContent(content));
+    return true;
   }
 
   async #openFile(ino: InodeNumber, intent: OpenIntent): Promise<OpenFile | undefined> {
@@ -303,14 +363,18 @@ export class FileContents {
 
   async #setSize(open: OpenFile, sizeBytes: number, { promised } = { promised: true }): Promise<void> {
     // Bytes go only after the journal says so: a crash in between leaves the old file, not neither.
+    const { streams } = this.#parts;
     let cut: ContentFile | undefined;
     if (sizeBytes === 0) await this.#empty(open);
     else {
+      streams.requireWritable(open, byteRange(sizeBytes, sizeBytes));
       const file = await this.#forWritingAtOnce(open);
-      if (sizeBytes < open.sizeBytes) cut = file;
-      else await file.truncate(sizeBytes);
+      if (sizeBytes < open.sizeBytes) {
+        await streams.cut(open, sizeBytes);
+        cut = file;
+      } else await file.truncate(sizeBytes);
     }
-    open.sizeBytes = sizeBytes;
+    open.setSize(sizeBytes);
     open.mtime = this.#now();
     open.ctime = open.mtime;
     open.synced = false;
@@ -324,14 +388,19 @@ export class FileContents {
   async #empty(open: OpenFile): Promise<void> {
     const content = this.#parts.catalog.inode(open.ino)?.content ?? null;
     if (content === null) return;
-    if (content.phase === "writing") {
+    const { catalog, streams } = this.#parts;
+    const isSpilled = content.phase === "writing" && streams.isSpilled(open);
+    await streams.forsake(open);
+    if (content.phase === "writing" && !isSpilled) {
       const file = await this.#forWritingAtOnce(open);
       return file.truncate(0);
     }
-    const { catalog } = this.#parts;
     const next = await catalog.mutate(() => {
       catalog.updateInode(open.ino, { sizeBytes: 0 });
-      return catalog.insertContent(open.ino, { newest: true });
+      const inserted = catalog.insertContent(open.ino, { newest: true });
+      // Holes cannot be written again.
+      if (isSpilled) catalog.removeContent(content.id);
+      return inserted;
     });
     await this.#replaceFile(open, next, null);
   }
@@ -353,6 +422,7 @@ export class FileContents {
   /** Runs `work` under the lock of the inode. Room for a copy is waited for before that: nobody is locked out. */
   async #withFileForWriting<T>(open: OpenFile, caller: Caller, work: (file: ContentFile) => Promise<T>): Promise<T> {
     for (;;) {
+      if (open.content?.phase !== "writing") this.#parts.streams.requireWhole(open);
       const bytes = this.#copyBytesNeeded(open);
       using room = bytes === 0 ? undefined : await this.#parts.room.reserve(open.ino, bytes, caller);
       const done = await this.#locks.run(open.ino, async () => {
@@ -366,6 +436,7 @@ export class FileContents {
 
   /** Under the lock, for requests that must not wait. @throws FileSystemError "no-space" when a copy has no room. */
   async #forWritingAtOnce(open: OpenFile): Promise<ContentFile> {
+    if (open.content?.phase !== "writing") this.#parts.streams.requireWhole(open);
     const bytes = this.#copyBytesNeeded(open);
     using room = bytes === 0 ? undefined : await this.#parts.room.reserve(open.ino, bytes, undefined);
     // Awaited here: the room is given back, unless it was settled, when this returns.
@@ -495,10 +566,17 @@ export class FileContents {
       await this.#sealEmpty(open);
       return undefined;
     }
+    const { streams, schedule, clock } = this.#parts;
+    const stream = await streams.end(open);
     const { sizeBytes, synced: durable } = open;
     // What the disk may have lost is kept for a person to judge.
     const interrupted = open.syncFailure !== undefined;
-    const dueAt = this.#parts.schedule.dueAt(open.ino);
+    if (stream.lost || (interrupted && !stream.isWhole)) {
+      await this.#keepInterrupted(open, content);
+      return undefined;
+    }
+    // An upload that has begun lives for a day.
+    const dueAt = stream.isWhole ? schedule.dueAt(open.ino) : clock.now();
     open.content = { ...content, phase: "sealed" };
     open.dirty = false;
     try {
@@ -506,6 +584,7 @@ export class FileContents {
       await open.file?.truncate(sizeBytes);
       const change = () => {
         catalog.updateInode(open.ino, { sizeBytes, ...this.#timesOf(open) });
+        stream.journal();
         catalog.updateContent(content.id, {
           phase: "sealed",
           sizeBytes,
@@ -527,6 +606,16 @@ export class FileContents {
     if (interrupted) return undefined;
     uploads.enqueue(content.id, dueAt);
     return content.id;
+  }
+
+  /** Under the lock: parts of it are nowhere any more. */
+  async #keepInterrupted(open: OpenFile, content: ContentRecord): Promise<void> {
+    const { catalog, observer } = this.#parts;
+    const path = catalog.pathInVault(open.ino).join("/");
+    open.content = { ...content, phase: "sealed", interrupted: true };
+    open.dirty = false;
+    const kept = await catalog.mutate(() => catalog.keepInterrupted(content.id, open.sizeBytes));
+    observer({ type: "warning", message: `${path} cannot be archived, its upload was forgotten: ${kept}` });
   }
 
   /** Inside `mutate`: of several versions that are not on their way yet only the newest is uploaded. */
@@ -559,11 +648,20 @@ export class FileContents {
     await file?.close();
   }
 
+  // Parts of it are only in the vault: it is safe when the vault has the whole, and who closes it hears of that.
+  async #complete(open: OpenFile, { pid, signal }: Closer): Promise<void> {
+    const { holders, streams } = this.#parts;
+    await streams.settled(open, signal);
+    // The last of several writers completes it: nothing can be added to an archive.
+    const isHeld = open.writers > 1 || (await holders.isHeld(open.ino, { closer: pid, writers: open.writerPids }));
+    if (!isHeld) await this.#archive(open, signal);
+  }
+
   // `--commit archived`: close() returns when the service has confirmed the bytes.
   async #archive(open: OpenFile, signal: AbortSignal): Promise<void> {
-    const { catalog, room, schedule, settings, uploads } = this.#parts;
+    const { catalog, room, schedule, settings, streams, uploads } = this.#parts;
     // Who renames it will have it archived under its name.
-    if (schedule.isTemporary(open.ino)) return;
+    if (schedule.isTemporary(open.ino) && !streams.isSpilled(open)) return;
     await room.sealing(this.#locks.run(open.ino, () => this.#seal(open)));
     await archiveNewest({ catalog, uploads }, open.ino, { signal, patienceMs: settings.stallTimeoutMs });
     // What the service has confirmed, this catalog must not have forgotten after a power loss.

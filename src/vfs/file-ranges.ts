@@ -9,6 +9,7 @@ import { FileSystemError } from "../domain/errors.js";
 import type { Caller } from "./cold-opens.js";
 import { findData, findHole } from "./content-ranges.js";
 import type { FileContents } from "./file-contents.js";
+import type { FileStreams } from "./file-streams.js";
 
 /** A place in an open file, by the number of its handle. */
 export interface FileOffset {
@@ -21,9 +22,11 @@ const copiedAtOnceMax = 64 * MIB;
 
 export class FileRanges {
   readonly #contents: FileContents;
+  readonly #streams: Pick<FileStreams, "isSpilled">;
 
-  constructor(contents: FileContents) {
+  constructor(contents: FileContents, streams: Pick<FileStreams, "isSpilled">) {
     this.#contents = contents;
+    this.#streams = streams;
   }
 
   /**
@@ -57,10 +60,12 @@ export class FileRanges {
    * @throws FileSystemError "out-of-range" behind the end, and for data when there is only a hole.
    */
   async seek(handle: number, offset: number, whence: "data" | "hole"): Promise<number> {
-    const { file, sizeBytes } = this.#contents.handles.handle(handle).open;
+    const { open } = this.#contents.handles.handle(handle);
+    const { file, sizeBytes } = open;
     if (file !== null && offset < sizeBytes) {
-      // Nothing to look for when the disk holds as much as the file is long.
-      if (file.allocatedBytes() >= sizeBytes) return whence === "data" ? offset : sizeBytes;
+      // Nothing to look for when the disk holds as much as the file is long; what has left it is data, as in a cold file.
+      if (file.allocatedBytes() >= sizeBytes || this.#streams.isSpilled(open))
+        return whence === "data" ? offset : sizeBytes;
       const range = { start: offset, end: sizeBytes };
       // Through the handle, whose file may become another one meanwhile.
       const read = (at: number, into: Uint8Array) => this.#contents.read(handle, at, into);

@@ -18,9 +18,19 @@ import { type Caller, ColdOpens } from "./cold-opens.js";
 import { ExtendedAttributes } from "./extended-attributes.js";
 import { FileContents } from "./file-contents.js";
 import { FileRanges } from "./file-ranges.js";
-import type { OpenIntent } from "./handle-table.js";
+import { FileStreams } from "./file-streams.js";
+import { HandleTable, type OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
-import type { CachedContents, LocalDisk, RecallRequests, StagedBytes, StagingArea, UploadRequests } from "./ports.js";
+import type {
+  CachedContents,
+  FileHolders,
+  LocalDisk,
+  RecallRequests,
+  StagedBytes,
+  StagingArea,
+  StreamRequests,
+  UploadRequests,
+} from "./ports.js";
 import { type ProcessTable, RecallGovernor } from "./recall-governor.js";
 import { RecallRefusals } from "./recall-refusals.js";
 import type { FileSystemSettings } from "./settings.js";
@@ -33,10 +43,13 @@ export interface FileSystemParts {
   readonly staging: StagingArea;
   readonly cache: CachedContents;
   readonly uploads: UploadRequests;
+  /** For files that are still written. */
+  readonly streams: StreamRequests;
   readonly recalls: RecallRequests;
   readonly service: Pick<CasService, "createVault" | "describeVault" | "deleteVault">;
   readonly disk: LocalDisk;
   readonly processes: ProcessTable;
+  readonly holders: FileHolders;
   readonly budget: StagedBytes;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -98,10 +111,14 @@ export class FileSystem {
     this.schedule = new UploadSchedule(parts);
     this.#uploads = parts.uploads;
     this.#budget = parts.budget;
-    this.room = new StagingRoom({ ...parts, sealNow: () => catalog.runSoon() });
-    const { coldOpens, schedule, room } = this;
-    this.contents = new FileContents({ ...parts, coldOpens, schedule, room });
-    this.ranges = new FileRanges(this.contents);
+    const { coldOpens, schedule } = this;
+    const handles = new HandleTable();
+    const streams = new FileStreams({ ...parts, handles, schedule, plan: settings.stream });
+    this.room = new StagingRoom({ ...parts, streams, sealNow: () => catalog.runSoon() });
+    const { room } = this;
+    parts.streams.watch(room.watcher);
+    this.contents = new FileContents({ ...parts, handles, coldOpens, schedule, room, streams });
+    this.ranges = new FileRanges(this.contents, streams);
     this.#names = new Namespace({ catalog, clock, schedule: this.schedule, settings });
     this.#vaults = new VaultDirectories({
       catalog,
@@ -347,6 +364,8 @@ export class FileSystem {
     if (record.nlink > 0) return;
     this.#nameless.set(record.ino, successor);
     if (this.contents.handles.file(record.ino) === undefined) await this.#removeContents(record.ino, successor);
+    // What nobody can name is not uploaded; who has it open goes on with what is here.
+    else await this.contents.forsakeUpload(record.ino);
   }
 
   async #removeContents(ino: InodeNumber, successor: Successor): Promise<void> {

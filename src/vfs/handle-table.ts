@@ -1,8 +1,11 @@
 /** Open files: what is shared by all handles of one inode, and what each handle asked for. */
 
+import type { ByteRange } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
 import type { FileTime } from "../domain/time.js";
+import { IntervalSet } from "../lib/interval-set.js";
+import type { StreamedFile, UploadStream } from "../upload/upload-stream.js";
 import type { ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ContentFile } from "./ports.js";
 
@@ -14,8 +17,12 @@ export interface OpenIntent {
   readonly nonBlock: boolean;
 }
 
+/** With more pieces than this it is no longer followed which bytes of a file were written. */
+const writtenPiecesMax = 10_000;
+const writerPidsMax = 32;
+
 /** An inode while handles are open. Size and times are newer here than in the catalog while `dirty`. */
-export class OpenFile {
+export class OpenFile implements StreamedFile {
   readonly ino: InodeNumber;
   /** The content that `file` belongs to; null for an empty file. */
   content: ContentRecord | null;
@@ -39,6 +46,15 @@ export class OpenFile {
   writes = 0;
   handles = 0;
   writers = 0;
+  /** The upload that began before the file was closed. */
+  stream: UploadStream | undefined;
+  /** It is not asked before this size whether one should begin. */
+  streamLookBytes = 0;
+  /** Bytes that were written, and holes that a writer left behind itself: nobody will come back to them. */
+  readonly #written: IntervalSet;
+  readonly #writerPids = new Set<number>();
+  /** Ranges that are being written. */
+  readonly #writing = new Set<ByteRange>();
 
   constructor(record: InodeRecord, file: ContentFile | null) {
     this.ino = record.ino;
@@ -47,6 +63,27 @@ export class OpenFile {
     this.sizeBytes = record.sizeBytes;
     this.mtime = record.mtime;
     this.ctime = record.ctime;
+    this.#written = new IntervalSet([{ start: 0, end: record.sizeBytes }], { countMax: writtenPiecesMax });
+  }
+
+  covers(range: ByteRange): boolean {
+    return this.#written.has(range);
+  }
+
+  /** Before `range` is written; `endWrite` has to follow with the same. @throws as `UploadStream.beginWrite`. */
+  beginWrite(range: ByteRange): void {
+    this.stream?.beginWrite(range);
+    this.#writing.add(range);
+  }
+
+  endWrite(range: ByteRange): void {
+    this.#writing.delete(range);
+    this.stream?.endWrite(range);
+  }
+
+  joinStream(stream: UploadStream): void {
+    for (const range of this.#writing) stream.beginWrite(range);
+    this.stream = stream;
   }
 
   /** Whether a write may go straight to `file`. */
@@ -59,14 +96,37 @@ export class OpenFile {
     return this.promised && !this.dirty && this.content?.phase === "writing";
   }
 
-  /** Bytes up to `end` were written at `time`. */
-  wrote(end: number, time: FileTime): void {
+  /** `range` was written at `time`. */
+  wrote({ start, end }: ByteRange, time: FileTime): void {
+    this.#written.add({ start: Math.min(start, this.sizeBytes), end });
+    this.grew(end, time);
+  }
+
+  /** The processes, or threads, that wrote it lately. */
+  get writerPids(): Iterable<number> {
+    return this.#writerPids;
+  }
+
+  wroteBy(pid: number): void {
+    if (this.#writerPids.has(pid)) return;
+    this.#writerPids.add(pid);
+    if (this.#writerPids.size > writerPidsMax) this.#writerPids.delete(this.#writerPids.values().next().value!);
+  }
+
+  /** The file reaches up to `end`, whether or not anything was written there. */
+  grew(end: number, time: FileTime): void {
     if (end > this.sizeBytes) this.sizeBytes = end;
     this.mtime = time;
     this.ctime = time;
     this.dirty = true;
     this.synced = false;
     this.writes += 1;
+  }
+
+  /** The file has this length now. */
+  setSize(sizeBytes: number): void {
+    this.#written.cut(sizeBytes);
+    this.sizeBytes = sizeBytes;
   }
 }
 

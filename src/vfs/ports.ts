@@ -4,11 +4,12 @@
  * Never: the network. A cold content is recalled through `restore/` first; then it is here.
  */
 
-import type { ArchiveKey, ContentId, JobId } from "../domain/ids.js";
+import type { ArchiveKey, ContentId, InodeNumber, JobId } from "../domain/ids.js";
 import type { Instant, Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "../restore/ports.js";
 import type { UploadFailure, UploadWatcher } from "../upload/ports.js";
+import type { Streamer } from "../upload/streamer.js";
 
 /** An open local file; closed by the last user (`close`). Offsets and lengths in bytes. */
 export interface ContentFile {
@@ -36,6 +37,8 @@ export interface StagingArea {
   /** fsync of the directory: names of new files survive power loss. */
   syncDirectory(): Promise<void>;
   remove(content: ContentId): Promise<void>;
+  /** Whether all bytes of a content are here: parts of a file that did not fit have left, and are only in the vault. */
+  isWhole(content: ContentId): boolean;
   /** Resolves when the removals under way have freed their space: `rm` on a full disk helps the next writer at once. */
   removalsDone(): Promise<void>;
 }
@@ -122,6 +125,21 @@ export interface UploadRequests {
   readonly size: number;
   /** For `user.casfs.state`: parts sent and parts in all; undefined when nothing is being sent. */
   progress(content: ContentId): { readonly partsSent: number; readonly parts: number } | undefined;
+}
+
+/** What the file system asks of `upload/` for files that are still written. */
+export type StreamRequests = Pick<Streamer, "begin" | "end" | "hasRoomComing" | "status" | "watch">;
+
+/**
+ * Who has a file open, as far as the system tells. The kernel tells of a close() of every copy of a descriptor, those
+ * included that a child has inherited and never used, and does not say which is the last.
+ */
+export interface FileHolders {
+  /** Whether one of those who wrote the file, or `closer`, or a parent of it, still has it open for writing. */
+  isHeld(
+    ino: InodeNumber,
+    processes: { readonly closer: number; readonly writers: Iterable<number> },
+  ): Promise<boolean>;
 }
 
 /** What the file system asks of `restore/`. */

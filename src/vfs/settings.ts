@@ -2,6 +2,7 @@
 
 import type { Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
+import type { StreamPlan } from "../upload/part-plan.js";
 import type { ProcessRules } from "./recall-governor.js";
 
 /** What opening a cold file does: wait, start a recall and fail, or just fail. */
@@ -32,6 +33,8 @@ export interface FileSystemSettings {
   readonly stallTimeoutMs: Milliseconds;
   /** Whether a vault is shown before its first inventory is merged, with the names that are known so far. */
   readonly partialTree: boolean;
+  /** How files are uploaded that outgrow staging while they are written; undefined: they have to fit. */
+  readonly stream: StreamPlan | undefined;
   /** How long mkdir and rmdir of a vault wait for the service. */
   readonly vaultTimeoutMs: Milliseconds;
 }

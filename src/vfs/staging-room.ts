@@ -3,7 +3,7 @@
  *
  * Staged bytes are the only copy there is, so they are never dropped to make room. Writers wait instead, in the order
  * of their coming, as long as uploads make progress. An upload frees staging when its archive is confirmed, and the
- * disk because its copy may be evicted then.
+ * disk because its copy may be evicted then. A file that nobody else can make room for frees its own sent parts.
  * Relies on: a wait never happening under the lock of an inode, so that everybody else may open, read and close.
  * Never: polls. It looks again when something was freed, has left the queue, or is sealed.
  */
@@ -27,8 +27,16 @@ export interface StagingRoomParts {
   readonly clock: Clock;
   readonly observer: Observer;
   readonly settings: { readonly stallTimeoutMs: Milliseconds };
+  readonly streams: RoomFromStreams;
   /** Brings forward what is held back before a commit: a content that is being sealed can be uploaded then. */
   readonly sealNow: () => void;
+}
+
+/** Room that files which are still written give back, as the service confirms parts of them. */
+export interface RoomFromStreams {
+  readonly hasRoomComing: boolean;
+  /** Nothing else makes room for that writer. @returns whether its own file will. */
+  spill(writer: { readonly ino: InodeNumber; readonly content: ContentId }): boolean;
 }
 
 export interface WaitingWriter {
@@ -59,10 +67,11 @@ export class StagingRoom {
   readonly #serving = new SharedRun(() => this.#serve());
   #sealing = 0;
   #lastReservation = 0;
-  readonly #watcher: UploadWatcher = {
+  /** Hears how uploads go on. */
+  readonly watcher: UploadWatcher = {
     progressed: () => this.#progressed(),
     left: () => this.#look(),
-    hasRoomComing: () => this.#parts.budget.isLeaving,
+    hasRoomComing: () => this.#parts.budget.isLeaving || this.#parts.streams.hasRoomComing,
   };
   /** Ends the hurry of the uploads; undefined while they may rest. */
   #hurry: (() => void) | undefined;
@@ -234,11 +243,14 @@ export class StagingRoom {
     return budget.fits(content, range);
   }
 
-  #whyInVain({ content, range }: Waiter): string | undefined {
-    const { budget, uploads, settings } = this.#parts;
-    if (!budget.couldFit(content, range)) return "the file alone would be larger than --staging-size";
+  #whyInVain(waiter: Waiter): string | undefined {
+    const { budget, uploads, settings, streams } = this.#parts;
+    const fits = budget.couldFit(waiter.content, waiter.range);
+    if (!fits && !streams.spill(waiter)) return "the file alone would be larger than --staging-size";
     if (budget.isLeaving || this.#sealing > 0) return undefined;
-    if (uploads.size === 0) return "nothing that is closed waits for its upload, so nothing will free any";
+    if (fits && uploads.size === 0 && !streams.hasRoomComing && !streams.spill(waiter)) {
+      return "nothing that is closed waits for its upload, so nothing will free any";
+    }
     if (this.#stalled) return `no upload has made progress for ${formatDuration(settings.stallTimeoutMs)}`;
     return undefined;
   }
@@ -267,7 +279,7 @@ export class StagingRoom {
       observer({ type: "writers-waiting", reason: this.#shortage() });
     }
     sealNow();
-    this.#hurry = uploads.hurry(this.#watcher);
+    this.#hurry = uploads.hurry(this.watcher);
     if (this.#stallTimer !== undefined) return;
     this.#progressAt = this.#now();
     this.#watchForStall(settings.stallTimeoutMs);

@@ -88,15 +88,14 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     expect(mount.running.stderr()).toContain("writers wait for uploads: ");
   }, 120_000);
 
-  test("a file that is larger than the limit is ENOSPC, and what was written stays", async () => {
+  test("a file that is larger than the limit goes to the vault while it is written", async () => {
     expect(await write("before", 4)).toMatchObject({ status: 0 });
-    const digest = await shell('md5sum < "$1"', mount.path("v/before"));
-    const failed = await write("large", 24);
-    expect(failed.status).toBe(1);
-    expect(failed.stderr).toContain(noSpace);
-    expect((await shell('stat -c %s "$1"', mount.path("v/large"))).stdout).toBe(`${16 * MIB}\n`);
-    expect((await shell('md5sum < "$1"', mount.path("v/before"))).stdout).toBe(digest.stdout);
-    expect(mount.running.stderr()).toContain("the file alone would be larger than --staging-size");
+    expect(await write("large", 40)).toMatchObject({ status: 0 });
+    expect((await shell('stat -c %s "$1"', mount.path("v/large"))).stdout).toBe(`${40 * MIB}\n`);
+    expect((await shell('getfattr --only-values -n user.casfs.state "$1"', mount.path("v/large"))).stdout).toBe(
+      "archived",
+    );
+    expect(stagedOnDisk(mount.state)).toBeLessThanOrEqual(5 * MIB);
   }, 60_000);
 
   test("without an upload that makes progress writers get ENOSPC, and rm makes room", async () => {

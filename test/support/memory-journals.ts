@@ -186,6 +186,15 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
     return [...this.#row(content).sentParts.values()];
   }
 
+  /** No file is written while it is uploaded here: `vfs/streaming.test.ts` is about them. */
+  droppedParts(): ReturnType<UploadJournal["droppedParts"]> {
+    return [];
+  }
+
+  async didLoseParts(): Promise<void> {
+    throw new Error("Nothing was dropped");
+  }
+
   willComplete(content: ContentId, treeHash: TreeHashHex): Promise<void> {
     return this.#advance(content, "willComplete", "will-complete", (progress) => {
       if (!("uploadId" in progress)) throw new Error("willComplete without an upload id");

@@ -33,6 +33,7 @@ import { RestoreManager } from "../../src/restore/restore-manager.js";
 import { AbandonedUploads } from "../../src/upload/abandoned-uploads.js";
 import { ArchiveDeleter } from "../../src/upload/archive-deleter.js";
 import { holdingUploader } from "../../src/upload/held-uploads.js";
+import { Streamer } from "../../src/upload/streamer.js";
 import { TrashPurger } from "../../src/upload/trash-purger.js";
 import { UploadQueue } from "../../src/upload/upload-queue.js";
 import { Uploader } from "../../src/upload/uploader.js";
@@ -68,6 +69,7 @@ const defaults: FileSystemSettings = {
   rewriteIntervalMs: seconds(0),
   isTemporary: () => false,
   stallTimeoutMs: seconds(60),
+  stream: undefined,
   vaultTimeoutMs: seconds(10),
   partialTree: false,
 };
@@ -107,6 +109,7 @@ interface Life {
   readonly staging: StagingDirectory;
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
+  readonly streams: Streamer;
   readonly recalls: RestoreManager;
   readonly recallBudget: RecallBudget;
   readonly inventories: InventorySync;
@@ -120,6 +123,8 @@ interface Life {
 export class TestVault implements AsyncDisposable {
   readonly clock: FakeClock;
   readonly events: CasfsEvent[] = [];
+  /** Whether another process has what is closed still open. */
+  isHeldElsewhere = false;
   readonly service: MemoryCasService;
   readonly #hashPool = new HashPool({ workers: 1 });
   #hashes: WrittenHashes | undefined;
@@ -163,6 +168,10 @@ export class TestVault implements AsyncDisposable {
 
   get uploads(): UploadQueue {
     return this.#life.uploads;
+  }
+
+  get streams(): Streamer {
+    return this.#life.streams;
   }
 
   get staging(): StagingDirectory {
@@ -269,7 +278,7 @@ export class TestVault implements AsyncDisposable {
 
   /** FLUSH. */
   flush(handle: number, signal = caller.signal): Promise<void> {
-    return this.fs.contents.flush(handle, () => signal);
+    return this.fs.contents.flush(handle, { ...caller, signal });
   }
 
   /** FLUSH and RELEASE. */
@@ -430,7 +439,9 @@ export class TestVault implements AsyncDisposable {
     );
     await this.#hashes?.[Symbol.asyncDispose]();
     this.#hashes = new WrittenHashes(hashPool, { partBytes: 16 * MIB, wholeBytesMax: 100 * MIB });
-    const staging = await StagingDirectory.open({ layout, hashes: this.#hashes, cachedCopies: cache, budget });
+    const dropped = catalog.streams.allDroppedRanges();
+    const hashes = this.#hashes;
+    const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget, dropped });
     const { service: reachable, kill } = mortal(this.#options.outside?.service ?? this.service);
     const service = meteredService(reachable, () => ledgerMeter(catalog));
     const uploader = new Uploader(
@@ -454,6 +465,10 @@ export class TestVault implements AsyncDisposable {
         isTemporary,
       },
       { concurrency: 8 },
+    );
+    const streams = new Streamer(
+      { service, journal: catalog.streams, files: staging, clock, random, observer },
+      { partConcurrency: 2 },
     );
     const deleter = new ArchiveDeleter({ service, journal: catalog.deletes, clock, random, observer });
     const abandoned = new AbandonedUploads({ service, journal: catalog.uploads, observer, clock });
@@ -483,12 +498,14 @@ export class TestVault implements AsyncDisposable {
       staging: onStep === undefined ? staging : watchedStaging(staging, onStep),
       cache,
       uploads,
+      streams,
       recalls,
       service,
       clock,
       observer,
       disk: this.#options.disk ?? roomyDisk,
       processes: this.#options.processes ?? { names: async () => [] },
+      holders: { isHeld: async () => this.isHeldElsewhere },
       budget,
       settings,
       inventoryState: () => "visible",
@@ -501,7 +518,12 @@ export class TestVault implements AsyncDisposable {
         if (archive !== null) cache.drop(archive).catch(report);
         uploads.cancel(content).then(() => abandoned.wake(), report);
       },
-      contentArchived: (content, archive, sizeBytes) => void cache.adopt(content, archive, sizeBytes).catch(report),
+      contentArchived(content, archive, sizeBytes) {
+        if (staging.isWhole(content)) void cache.adopt(content, archive, sizeBytes).catch(report);
+        else void staging.remove(content).catch(report);
+      },
+      uploadsAbandoned: () => abandoned.wake(),
+      contentLost: (_ino, message) => observer({ type: "warning", message }),
       nameAppeared: () => undefined,
       contentLanded: () => undefined,
       lastCopies: (archives) => {
@@ -512,7 +534,7 @@ export class TestVault implements AsyncDisposable {
     });
     const close = async () => {
       fs.close();
-      const pipelines = [uploads, deleter, abandoned, purger, recalls, inventories];
+      const pipelines = [streams, uploads, deleter, abandoned, purger, recalls, inventories];
       await Promise.all(pipelines.map((pipeline) => pipeline.close()));
       await poller.close(new Error("The test is over"));
       await cache.close();
@@ -525,6 +547,7 @@ export class TestVault implements AsyncDisposable {
       staging,
       budget,
       uploads,
+      streams,
       recalls,
       recallBudget,
       inventories,
