@@ -459,7 +459,8 @@ class Workplace implements AsyncDisposable {
       mount.path(),
       mount.plain(),
     );
-    expect(made).toMatchObject({ status: 0, stderr: "" });
+    if (made.status !== 0) await mount[Symbol.asyncDispose]();
+    expect(made).toMatchObject({ status: 0 });
     return new Workplace(mount, sources);
   }
 
