@@ -210,6 +210,10 @@ export class UploadTable implements UploadJournal {
     return this.#database.mutate(() => this.#contents.setDurable(content));
   }
 
+  didNotSync(content: ContentId): Promise<void> {
+    return this.#database.mutate(() => this.#contents.update(content, { interrupted: true }));
+  }
+
   replacedArchives(content: ContentId): ReplacedArchive[] {
     const stored = this.#contents.find(content);
     if (stored === undefined) return [];

@@ -85,6 +85,8 @@ export interface UploadJournal {
   describe(content: ContentId): string;
   /** The bytes have been fdatasynced: they survive power loss. */
   didSync(content: ContentId): Promise<void>;
+  /** The disk did not take them, and says so once: the content is kept, marked, and not uploaded by itself. */
+  didNotSync(content: ContentId): Promise<void>;
   /**
    * Archives of the same size whose bytes may be the content's: those that it replaces, unless it may have been sent
    * already, and those that were made of it when the answer was lost.

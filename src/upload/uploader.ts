@@ -92,7 +92,12 @@ export class Uploader {
     const startedAt = clock.now();
     await using file = await files.openStaged(content);
     if (file.sizeBytes !== pending.sizeBytes) throw wrongSize(pending, file);
-    await file.sync();
+    try {
+      await file.sync();
+    } catch (error) {
+      await journal.didNotSync(content);
+      throw notOnDisk(pending, error);
+    }
     await journal.didSync(content);
 
     const attempt = new Attempt(this.#parts, this.#options, pending, file, options);
@@ -108,6 +113,13 @@ export class Uploader {
     observer({ type: "upload-confirmed", content, archiveId, sizeBytes, durationMs: clock.now() - startedAt });
     return { kind: "archived", archived };
   }
+}
+
+function notOnDisk({ vault }: PendingUpload, cause: unknown): CorruptError {
+  return new CorruptError(`Cannot upload to vault ${vault}: the disk did not take all staged bytes`, {
+    cause,
+    hint: "The file is kept and not uploaded by itself; look at the disk, and write the file again",
+  });
 }
 
 /** A power of two, as the hashes of pieces must combine to that of the whole. */

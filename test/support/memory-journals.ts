@@ -74,6 +74,7 @@ interface ContentRow {
   progress: UploadProgress;
   state: "sealed" | "claimed" | "archived" | "gone";
   synced: boolean;
+  isLost: boolean;
   lastError: string | undefined;
   archived: ArchivedContent | undefined;
   readonly sentParts: Map<string, { range: { start: ByteCount; end: ByteCount }; treeHash: TreeHashHex }>;
@@ -96,6 +97,7 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
       progress: { step: "sealed" },
       state: "sealed",
       synced: false,
+      isLost: false,
       lastError: undefined,
       archived: undefined,
       sentParts: new Map(),
@@ -141,6 +143,10 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
     return this.crash.step("didSync", () => {
       this.#row(content).synced = true;
     });
+  }
+
+  async didNotSync(content: ContentId): Promise<void> {
+    this.#row(content).isLost = true;
   }
 
   /** Files have no former versions here: `vfs/identical.test.ts` is about them. */
@@ -284,7 +290,7 @@ export class MemoryUploadJournal implements UploadJournal, DeleteJournal {
 }
 
 function isPending(row: ContentRow): boolean {
-  return row.state === "sealed" || row.state === "claimed";
+  return !row.isLost && (row.state === "sealed" || row.state === "claimed");
 }
 
 function toPending({ content, vault, sizeBytes, dueAt, attempts, progress }: ContentRow): PendingUpload {

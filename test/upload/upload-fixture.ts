@@ -22,6 +22,8 @@ export const threeParts = 2 * partBytes + 3 * MIB + 17;
 export class MemoryStagedFiles implements StagedFiles {
   readonly contents = new Map<ContentId, Buffer>();
   syncs = 0;
+  /** So many syncs fail from now on. */
+  syncFailures = 0;
   openFiles = 0;
 
   async openStaged(content: ContentId): Promise<StagedFile> {
@@ -32,6 +34,9 @@ export class MemoryStagedFiles implements StagedFiles {
       sizeBytes: byteCount(bytes.length),
       sync: async () => {
         this.syncs += 1;
+        if (this.syncFailures === 0) return;
+        this.syncFailures -= 1;
+        throw Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
       },
       async *read({ start, end }) {
         for (let offset: number = start; offset < end; offset += MIB)

@@ -42,6 +42,15 @@ test("the bytes are synced before anything is sent", async () => {
   expect(fixture.files.syncs).toBe(1);
 });
 
+test("what the disk refuses is not uploaded, nor by the next attempt, for which the disk says nothing", async () => {
+  const fixture = await UploadFixture.create();
+  fixture.seal(1, 1000);
+  fixture.files.syncFailures = 1;
+  await expect(fixture.upload(1)).rejects.toMatchObject({ kind: "corrupt" });
+  expect(await fixture.upload(1)).toEqual({ kind: "dropped" });
+  expect(fixture.service.calls.uploadArchive).toBe(0);
+});
+
 test("a content that is gone or superseded is not uploaded", async () => {
   const fixture = await UploadFixture.create();
   fixture.seal(1, 1000);
