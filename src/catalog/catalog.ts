@@ -222,7 +222,8 @@ export class Catalog implements CatalogPort {
     this.missing = new MissingTable(sql);
     const onAbandoned = () => this.#tell((listener) => listener.uploadsAbandoned());
     const { contents, uploads } = this;
-    this.streams = new StreamTable({ database, contents, uploads, onAbandoned });
+    const heldBecause = (vault: VaultName) => this.heldBecause(vault);
+    this.streams = new StreamTable({ database, contents, uploads, heldBecause, onAbandoned });
     this.interrupted = new InterruptedContents({
       contents,
       uploads,
@@ -581,6 +582,8 @@ export class Catalog implements CatalogPort {
   #loseContent(content: ContentId, why: string): void {
     const stored = this.contents.find(content)!;
     const path = this.#inodes.pathInVault(stored.ino).join("/");
+    // Its Complete may have made an archive, which then is the only copy: not one that an inventory is to clear away.
+    this.uploads.forgetUpload(content);
     const kept = this.interrupted.keep(content, stored.sizeBytes);
     this.#tell((listener) => listener.contentLost(stored.ino, `${path} cannot be archived: ${why}; ${kept}`));
   }

@@ -8,7 +8,7 @@
 import type BetterSqlite3 from "better-sqlite3";
 import type { ByteCount, ByteRange } from "../domain/bytes.js";
 import { byteRange } from "../domain/bytes.js";
-import { CancelledError } from "../domain/errors.js";
+import { CancelledError, type CasfsError } from "../domain/errors.js";
 import type { ContentId, UploadId, VaultName } from "../domain/ids.js";
 import { IntervalSet } from "../lib/interval-set.js";
 import type { StreamJournal } from "../upload/ports.js";
@@ -26,6 +26,8 @@ export interface StreamTableParts {
   readonly database: Database;
   readonly contents: ContentTable;
   readonly uploads: UploadTable;
+  /** Why nothing may be sent to a vault now; undefined when it may. */
+  readonly heldBecause: (vault: VaultName) => CasfsError | undefined;
   /** Inside `mutate`: an upload is to be aborted in the service. */
   readonly onAbandoned: () => void;
 }
@@ -56,8 +58,11 @@ export class StreamTable implements StreamJournal {
   }
 
   describeOpen(content: ContentId): { readonly vault: VaultName; readonly description: string } {
-    const { uploads } = this.#parts;
-    return { vault: uploads.vaultOf(content), description: uploads.describe(content, { provisional: true }) };
+    const { uploads, heldBecause } = this.#parts;
+    const vault = uploads.vaultOf(content);
+    const reason = heldBecause(vault);
+    if (reason !== undefined) throw reason;
+    return { vault, description: uploads.describe(content, { provisional: true }) };
   }
 
   willInitiateOpen(

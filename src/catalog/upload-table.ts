@@ -368,6 +368,15 @@ export class UploadTable implements UploadJournal {
     return isUnanswered;
   }
 
+  /** Inside `mutate`: the service has no parts for the upload of a content any more. What became of them is not known. */
+  forgetUpload(content: ContentId): void {
+    const row = this.#find.get(content);
+    const file = this.#file.get(content);
+    // Should it be there still, it is of no use.
+    if (row?.upload_id != null && file !== undefined) this.#abandon.run(row.upload_id, file.vault_id);
+    this.#forget(content);
+  }
+
   /** Inside `mutate`: nobody wants that upload. */
   abandonId(uploadId: UploadId, vault: VaultName): void {
     this.#abandon.run(uploadId, this.#vaults.idOf(vault));

@@ -132,7 +132,11 @@ export interface UploadJournal {
 
 /** The journal of an upload that begins while its file is still written. What is sealed then is `UploadJournal`'s. */
 export interface StreamJournal {
-  /** Vault, and a description that may not be the last one. @throws CancelledError for a file without a name. */
+  /**
+   * Vault, and a description that may not be the last one.
+   *
+   * @throws CancelledError for a file without a name, and the reason why nothing may be sent to the vault now.
+   */
   describeOpen(content: ContentId): { readonly vault: VaultName; readonly description: string };
   willInitiateOpen(
     content: ContentId,

@@ -1,8 +1,8 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
-import { GIB, MIB } from "../../src/domain/bytes.js";
+import { describe, expect, test } from "vitest";
+import { GIB, MIB, TIB } from "../../src/domain/bytes.js";
 import { archiveSizeBytesMax } from "../../src/protocol/limits.js";
-import { partCount, partRanges, planParts } from "../../src/upload/part-plan.js";
+import { partCount, partRanges, planParts, planStream } from "../../src/upload/part-plan.js";
 
 const options = { multipartThresholdBytes: 100 * MIB, partSizeBytes: 16 * MIB };
 
@@ -44,4 +44,31 @@ test("the ranges cover the content without gap or overlap", () => {
     { start: 16, end: 32 },
     { start: 32, end: 35 },
   ]);
+});
+
+describe("a file of unknown size", () => {
+  const plan = (stagingBytes: number | null, sizeBytesMax: number, thresholdBytes?: number) =>
+    planStream({ stagingBytes, sizeBytesMax, thresholdBytes });
+
+  test("has the smallest parts of which 10,000 are enough", () => {
+    expect(plan(null, 4 * TIB)).toMatchObject({ partSizeBytes: 512 * MIB, sizeBytesMax: 4 * TIB });
+    expect(plan(null, 10_000 * MIB)).toMatchObject({ partSizeBytes: MIB });
+    expect(plan(null, 10_000 * MIB + 1)).toMatchObject({ partSizeBytes: 2 * MIB });
+    expect(plan(null, archiveSizeBytesMax)).toMatchObject({
+      partSizeBytes: 4 * GIB,
+      sizeBytesMax: archiveSizeBytesMax,
+    });
+  });
+
+  test("has parts of which two fit into staging, and is smaller for it", () => {
+    expect(plan(GIB, 4 * TIB)).toMatchObject({ partSizeBytes: 512 * MIB, sizeBytesMax: 4 * TIB });
+    expect(plan(GIB - 1, 4 * TIB)).toMatchObject({ partSizeBytes: 256 * MIB, sizeBytesMax: 10_000 * 256 * MIB });
+    expect(plan(2 * MIB - 1, 4 * TIB)).toBeUndefined();
+  });
+
+  test("begins at half of staging, and without a limit only when there is no room", () => {
+    expect(plan(GIB, 4 * TIB)?.thresholdBytes).toBe(GIB / 2);
+    expect(plan(null, 4 * TIB)?.thresholdBytes).toBe(Number.POSITIVE_INFINITY);
+    expect(plan(GIB, 4 * TIB, 7)?.thresholdBytes).toBe(7);
+  });
 });
