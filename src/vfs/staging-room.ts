@@ -193,6 +193,8 @@ export class StagingRoom {
     this.#stallTimer = undefined;
     // After a stall the uploads go on without rest until one gets through: who comes next would only be refused.
     if (!this.#stalled) this.#stopHurrying();
+    // Of several who got room together each comes here.
+    this.#calmTimer?.abort();
     if (this.#pressureSince !== undefined) this.#calmTimer = this.#sleep(calmMs, () => this.#calm());
   }
 

@@ -263,6 +263,17 @@ describe("uploads that do not get through", () => {
     expect(write.outcome).toBe("done");
   });
 
+  test("that ends for several writers at once is told once, with its duration", async () => {
+    await using it = await TestVault.create(never);
+    await it.write("a", blocks(16));
+    const handles = await Promise.all(["b", "c", "d"].map((name) => it.open(name, writing)));
+    const writes = watched(Promise.all(handles.map((handle) => it.pwrite(handle, 0, blocks(2)))));
+    await it.until(() => writes.outcome === "done");
+    for (let second = 0; second < 12; second++) await it.clock.advance(seconds(1));
+    const ends = it.events.filter(({ type }) => type === "writers-continue");
+    expect(ends).toEqual([{ type: "writers-continue", afterMs: expect.toSatisfy(Number.isFinite) }]);
+  });
+
   test("the log says when the pressure begins and ends, once", async () => {
     await using it = await TestVault.create(never);
     for (let file = 0; file < 10; file++) {
