@@ -129,8 +129,9 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     const release = () => {
       resident.openCount -= 1;
     };
+    const whole = { sizeBytes: resident.sizeBytes, onShort: () => this.#cutWhileOpen(archive, resident) };
     try {
-      const file = await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release });
+      const file = await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release, whole });
       if (file.sizeBytes === resident.sizeBytes) return file;
       await file.close();
     } catch (error) {
@@ -140,6 +141,14 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     }
     await this.#forgetVanished(archive, resident);
     throw new FileSystemError("not-found", `Cannot open archive ${archive}: its cached copy was cut`);
+  }
+
+  /** An end of file would be taken for the end of the content: GNU tar goes on with zeros. */
+  async #cutWhileOpen(archive: ArchiveKey, resident: Resident): Promise<CorruptError> {
+    await this.#forgetVanished(archive, resident);
+    return new CorruptError(`Cannot read archive ${archive}: its cached copy was cut while it was open`, {
+      hint: "Open the file again: that recalls it",
+    });
   }
 
   async use<T>(archive: ArchiveKey, work: (path: string) => Promise<T>): Promise<T> {

@@ -37,6 +37,8 @@ export interface ContentFileHooks {
   readonly changes?: FileChanges | undefined;
   /** Called before bytes are read or written, and when they have been; throws when they are not the file's any more. */
   readonly require?: ((start: number, end: number) => void) | undefined;
+  /** Makes the error of a read that finds the file's end before this many bytes: somebody else has cut it. */
+  readonly whole?: { readonly sizeBytes: number; readonly onShort: () => Promise<Error> } | undefined;
 }
 
 export class ContentFileHandle implements ContentFile {
@@ -45,13 +47,15 @@ export class ContentFileHandle implements ContentFile {
   readonly #onCut: (sizeBytes: number) => void;
   readonly #changes: FileChanges | undefined;
   readonly #require: ((start: number, end: number) => void) | undefined;
+  readonly #whole: ContentFileHooks["whole"];
   /** Reads, writes and syncs on the thread pool: the descriptor's number must not be reused before they are done. */
   readonly #pending = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
-  private constructor(fd: number, { onClose = () => {}, onCut = () => {}, changes, require }: ContentFileHooks) {
+  private constructor(fd: number, { onClose = () => {}, onCut = () => {}, changes, require, whole }: ContentFileHooks) {
     this.#fd = fd;
     this.#require = require;
+    this.#whole = whole;
     this.#onClose = onClose;
     this.#onCut = onCut;
     this.#changes = changes;
@@ -72,10 +76,12 @@ export class ContentFileHandle implements ContentFile {
   }
 
   async read(offset: number, into: Uint8Array): Promise<number> {
-    if (this.#require === undefined) return this.#read(offset, into);
-    this.#require(offset, offset + into.length);
+    this.#require?.(offset, offset + into.length);
     const length = await this.#read(offset, into);
-    this.#require(offset, offset + length);
+    this.#require?.(offset, offset + length);
+    if (this.#whole !== undefined && length < into.length && offset + length < this.#whole.sizeBytes) {
+      throw await this.#whole.onShort();
+    }
     return length;
   }
 

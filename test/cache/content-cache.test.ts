@@ -57,6 +57,24 @@ test("a landing is invisible until it is committed", async () => {
   expect(readdirSync(fixture.layout.landingDirectory)).toEqual([]);
 });
 
+test("a copy that somebody cuts while it is open is an error, not an end of file, and goes", async () => {
+  await using fixture = await CacheFixture.create();
+  await fixture.adopt(7, bytesOf(7, 300_000));
+  const file = await fixture.cache.open(key(7));
+  truncateSync(fixture.layout.cached(key(7)), 5000);
+  for (const [offset, length] of [
+    [0, 300_000],
+    [0, 6000],
+    [250_000, 100],
+  ] as const) {
+    await expect(file.read(offset, new Uint8Array(length))).rejects.toMatchObject({ kind: "corrupt" });
+  }
+  expect(await file.read(0, new Uint8Array(5000))).toBe(5000);
+  expect(await file.read(300_000, new Uint8Array(10))).toBe(0);
+  await file.close();
+  expect(fixture.cache.has(key(7))).toBe(false);
+});
+
 test("an incomplete landing cannot be committed", async () => {
   await using fixture = await CacheFixture.create();
   await using landing = await fixture.cache.begin(coldArchive(3, bytesOf(3, 100)));
