@@ -4,7 +4,7 @@
  * Relies on: List Jobs showing every unexpired job (cas-api section 11.3).
  */
 
-import type { VaultName } from "../domain/ids.js";
+import type { ArchiveId, VaultName } from "../domain/ids.js";
 import { SharedRun } from "../lib/shared-run.js";
 import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, JobDescription } from "../protocol/service.js";
@@ -29,7 +29,7 @@ export async function listAllJobs(
 export class JobList {
   readonly #service: Pick<CasService, "listJobs">;
   readonly #signal: AbortSignal;
-  readonly #vaults = new Map<VaultName, { readonly run: SharedRun; jobs: readonly JobDescription[] }>();
+  readonly #vaults = new Map<VaultName, { readonly run: SharedRun; jobs: RetrievalsByArchive }>();
 
   /** @param signal Ends every listing. */
   constructor(service: Pick<CasService, "listJobs">, signal: AbortSignal) {
@@ -37,20 +37,34 @@ export class JobList {
     this.#signal = signal;
   }
 
-  /** A listing that began after this call. */
-  async of(vault: VaultName): Promise<readonly JobDescription[]> {
+  /** The retrievals of one archive, in a listing that began after this call. */
+  async of(vault: VaultName, archive: ArchiveId): Promise<readonly JobDescription[]> {
     let shared = this.#vaults.get(vault);
     if (shared === undefined) {
       const entry = {
         run: new SharedRun(async () => {
-          entry.jobs = await listAllJobs(this.#service, vault, this.#signal);
+          entry.jobs = byArchive(await listAllJobs(this.#service, vault, this.#signal));
         }),
-        jobs: [] as readonly JobDescription[],
+        jobs: new Map() as RetrievalsByArchive,
       };
       shared = entry;
       this.#vaults.set(vault, entry);
     }
     await shared.run.request();
-    return shared.jobs;
+    return shared.jobs.get(archive) ?? [];
   }
+}
+
+/** Looked through for each of many thousand recalls, so it is sorted once. */
+type RetrievalsByArchive = ReadonlyMap<ArchiveId, readonly JobDescription[]>;
+
+function byArchive(jobs: readonly JobDescription[]): RetrievalsByArchive {
+  const retrievals = new Map<ArchiveId, JobDescription[]>();
+  for (const job of jobs) {
+    if (job.action !== "retrieve-archive") continue;
+    const known = retrievals.get(job.archiveId);
+    if (known === undefined) retrievals.set(job.archiveId, [job]);
+    else known.push(job);
+  }
+  return retrievals;
 }

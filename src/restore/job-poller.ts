@@ -101,6 +101,8 @@ class VaultLoop {
   readonly #closing: AbortSignal;
   readonly #onEnd: () => void;
   readonly #waiters = new Set<Waiter>();
+  /** Not looked for among the waiters: many thousand may come one after the other. */
+  #lastCameAt = 0;
   #running = false;
   #pause: AbortScope | undefined;
   #nudged = false;
@@ -116,6 +118,7 @@ class VaultLoop {
 
   add(waiter: Waiter): void {
     this.#waiters.add(waiter);
+    this.#lastCameAt = waiter.since;
     this.#pause?.abort(); // A new waiter asks sooner than the old ones.
     if (this.#running) return;
     this.#running = true;
@@ -151,15 +154,9 @@ class VaultLoop {
     if (this.#closing.aborted) this.#rejectAll(this.#closing.reason);
   }
 
-  #youngest(): number {
-    let youngest = 0;
-    for (const { since } of this.#waiters) youngest = Math.max(youngest, since);
-    return youngest;
-  }
-
   /** Who came last has waited least, and asks most often. */
   #nextAt(lastAskedAt: number): number {
-    const youngest = this.#youngest();
+    const youngest = this.#lastCameAt;
     const from = Math.max(lastAskedAt, youngest);
     // After failures the service is not asked sooner than their number suggests.
     const afterFailures = this.#failures === 0 ? 0 : pollDelayMsMin * 2 ** Math.min(this.#failures, 10);

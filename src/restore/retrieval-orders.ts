@@ -26,7 +26,7 @@ export class RetrievalOrders {
 
   /** The job that has, or will have, the archive first. @param gone One that may be listed still, without its output. */
   async find(archive: ColdArchive, gone?: JobId): Promise<ArchiveJob | undefined> {
-    const jobs = await this.#jobList.of(archive.vault);
+    const jobs = await this.#jobList.of(archive.vault, archive.id);
     return jobToJoin(
       jobs.filter(({ id }) => id !== gone),
       archive,
