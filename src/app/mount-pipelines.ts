@@ -3,7 +3,7 @@
 import type { MountConfig } from "../config/config.js";
 import { CancelledError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
-import type { ContentId } from "../domain/ids.js";
+import type { ContentId, VaultName } from "../domain/ids.js";
 import { hours, ms } from "../domain/time.js";
 import type { AsyncStack } from "../lib/async-stack.js";
 import type { CasService } from "../protocol/service.js";
@@ -67,17 +67,18 @@ export function createPipelines(
     const ino = catalog.contents.find(content)?.ino;
     return ino !== undefined && config.temporary(catalog.pathInVault(ino));
   };
+  const heldBecause = (vault: VaultName) => catalog.heldBecause(vault);
   const uploads = new UploadQueue(
     {
       ...base,
-      uploader: holdingUploader(uploader, catalog.uploads, (vault) => catalog.heldBecause(vault)),
+      uploader: holdingUploader(uploader, catalog.uploads, heldBecause),
       journal: catalog.uploads,
       isTemporary,
     },
     { concurrency: uploadConcurrency, restMsMax: ms(Math.max(hours(24), config.settle, config.rewriteInterval)) },
   );
   const streams = new Streamer(
-    { ...base, journal: catalog.streams, files: staging },
+    { ...base, journal: catalog.streams, files: staging, heldBecause },
     { partConcurrency: config.parallel },
   );
   const deleter = new ArchiveDeleter({ ...base, journal: catalog.deletes });

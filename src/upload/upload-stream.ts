@@ -8,7 +8,14 @@
  */
 
 import type { ByteCount, ByteRange } from "../domain/bytes.js";
-import { CancelledError, describeError, FileSystemError, isMissing, isTransient } from "../domain/errors.js";
+import {
+  CancelledError,
+  type CasfsError,
+  describeError,
+  FileSystemError,
+  isMissing,
+  isTransient,
+} from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, UploadId, VaultName } from "../domain/ids.js";
 import { type Clock, hours, type Instant, minutes, ms } from "../domain/time.js";
@@ -35,6 +42,8 @@ export interface UploadStreamParts {
   /** Numbers from 0 to 1, as `Math.random`. */
   readonly random: () => number;
   readonly observer: Observer;
+  /** Why nothing may be begun in a vault now; undefined when it may. See `held-uploads.ts`. */
+  readonly heldBecause: (vault: VaultName) => CasfsError | undefined;
 }
 
 interface RunningUpload {
@@ -144,7 +153,7 @@ export class UploadStream {
     return this.#lost;
   }
 
-  /** Where the last part ends that was sent: a file cut below that cannot be completed under this upload. */
+  /** Where the last part ends that was sent, or is on its way: a file cut below that cannot be completed under this upload. */
   get sentEndBytes(): number {
     return this.#state.sentEndBytes;
   }
@@ -276,10 +285,12 @@ export class UploadStream {
 
   // Without the signal of `stop`: an id whose answer nobody waited for would stay behind in the service.
   async #initiate(): Promise<void> {
-    const { journal, service } = this.#parts;
+    const { journal, service, heldBecause } = this.#parts;
     const { content } = this;
     const partSizeBytes = this.#plan.partSizeBytes as ByteCount;
     const { vault, description } = journal.describeOpen(content);
+    const held = heldBecause(vault);
+    if (held !== undefined) throw held;
     await journal.willInitiateOpen(content, { partSizeBytes, description });
     const intent = { partSizeBytes, description };
     const uploadId = await service.initiateMultipartUpload(vault, intent, { signal: this.#around.closing });
@@ -401,6 +412,8 @@ export class UploadStream {
     const { journal, files } = this.#parts;
     if (this.#state.keptCount === 0) return;
     await files.requireDropping();
+    // The file may have been cut meanwhile: then what was sent is not the file's any more.
+    if (this.#stopped) return;
     for (const range of this.#takeDroppable()) {
       // What a crash must not forget before it happens, nor a power loss: whoever reads a hole must be told.
       await journal.willDrop(this.content, range);

@@ -455,9 +455,10 @@ export class TestVault implements AsyncDisposable {
     const settings = { ...defaults, ...this.#options.settings };
     const isTemporary = (content: ContentId) =>
       settings.isTemporary(catalog.pathInVault(catalog.contents.find(content)!.ino));
+    const heldBecause = (name: VaultName) => catalog.heldBecause(name);
     const uploads = new UploadQueue(
       {
-        uploader: holdingUploader(uploader, catalog.uploads, (name) => catalog.heldBecause(name)),
+        uploader: holdingUploader(uploader, catalog.uploads, heldBecause),
         journal: catalog.uploads,
         clock,
         random,
@@ -467,7 +468,7 @@ export class TestVault implements AsyncDisposable {
       { concurrency: 8 },
     );
     const streams = new Streamer(
-      { service, journal: catalog.streams, files: staging, clock, random, observer },
+      { service, journal: catalog.streams, files: staging, clock, random, observer, heldBecause },
       { partConcurrency: 2 },
     );
     const deleter = new ArchiveDeleter({ service, journal: catalog.deletes, clock, random, observer });

@@ -2,8 +2,9 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { MIB } from "../../src/domain/bytes.js";
 import { hours } from "../../src/domain/time.js";
-import { newArchive } from "../support/test-bytes.js";
+import { newArchive, testBytes } from "../support/test-bytes.js";
 import {
   appending,
   caller,
@@ -260,3 +261,43 @@ test("a state directory never deletes what another one uploaded beside it, whate
     { numRuns: 6 },
   );
 }, 120_000);
+
+test("a file that does not fit begins no upload in a held vault, and one that has begun is completed: its parts are gone", async () => {
+  const plan = { partSizeBytes: MIB, sizeBytesMax: 24 * MIB, thresholdBytes: 3 * MIB };
+  await using first = await TestVault.create({ stagingBytes: 6 * MIB, settings: { stream: plan } });
+  await first.writeArchived("a", "text");
+  await using second = await secondBeside(first);
+  const bytes = testBytes(9 * MIB);
+  const [begun, other] = [await first.open("begun", rewriting), await first.open("other", rewriting)];
+  await first.pwrite(other, 0, Buffer.from("!"));
+  for (let offset = 0; offset < bytes.length; offset += MIB) {
+    await first.pwrite(begun, offset, bytes.subarray(offset, offset + MIB));
+  }
+  await detected(first, second);
+  const closed = first.close(begun);
+  const state = watched(closed);
+  await first.until(() => state.outcome !== "waiting");
+  expect(state.outcome).toBe("done");
+  expect(first.service.archivesOf(vault).some((archive) => Buffer.compare(archive.bytes, bytes) === 0)).toBe(true);
+
+  const { initiateMultipartUpload } = first.service.calls;
+  for (let offset = 0; offset < 5 * MIB; offset += MIB) await first.pwrite(other, offset, bytes.subarray(0, MIB));
+  await first.clock.advance(hours(1));
+  expect(first.service.calls.initiateMultipartUpload).toBe(initiateMultipartUpload);
+  await first.catalog.takeOver(vault);
+  await first.until(() => first.service.calls.initiateMultipartUpload > initiateMultipartUpload, { stepMs: 10_000 });
+});
+
+/** What became of a promise so far. */
+function watched(work: Promise<unknown>) {
+  const state: { outcome: unknown } = { outcome: "waiting" };
+  work.then(
+    () => {
+      state.outcome = "done";
+    },
+    (error: unknown) => {
+      state.outcome = error;
+    },
+  );
+  return state;
+}
