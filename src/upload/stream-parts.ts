@@ -68,7 +68,7 @@ export class StreamParts {
     return this.#sendingCount > 0;
   }
 
-  /** Where the last part ends that the service has, in whatever edition. */
+  /** Where the last part ends that the service may have, in whatever edition: the answer may be on its way, or lost. */
   get sentEndBytes(): number {
     return this.#sentEndBytes;
   }
@@ -102,9 +102,7 @@ export class StreamParts {
     const index = this.#firstSendable(written);
     if (index === undefined) return undefined;
     const part = this.#part(index);
-    part.sending = true;
-    this.#sendingCount += 1;
-    return { index, range: this.#range(index), edition: part.edition };
+    return this.#begun(part, { index, range: this.#range(index), edition: part.edition });
   }
 
   /**
@@ -116,9 +114,7 @@ export class StreamParts {
     const start = index * this.partSizeBytes;
     const part = this.#parts.get(index);
     if (start === endBytes || part === undefined || part.sending || part.writing > 0) return undefined;
-    part.sending = true;
-    this.#sendingCount += 1;
-    return { index, range: byteRange(start, endBytes), edition: part.edition };
+    return this.#begun(part, { index, range: byteRange(start, endBytes), edition: part.edition });
   }
 
   hasNext(written: WrittenBytes): boolean {
@@ -126,19 +122,17 @@ export class StreamParts {
   }
 
   /** The service has confirmed the part. */
-  didSend({ index, edition, range }: PartSnapshot): void {
+  didSend({ index, edition }: PartSnapshot): void {
     const part = this.#ended(index);
     part.sent = edition;
-    this.#sentEndBytes = Math.max(this.#sentEndBytes, range.end);
     if (part.edition !== edition || part.writing > 0) return;
     this.#unsent.delete(index);
     this.#kept.add(index);
   }
 
   /** It is not whole, so it will be sent again. */
-  didSendTail({ index, range }: PartSnapshot): void {
+  didSendTail({ index }: PartSnapshot): void {
     this.#ended(index);
-    this.#sentEndBytes = Math.max(this.#sentEndBytes, range.end);
   }
 
   didFail({ index }: PartSnapshot): void {
@@ -190,6 +184,13 @@ export class StreamParts {
       if (written.covers(this.#range(index))) first = index;
     }
     return first;
+  }
+
+  #begun(part: Part, snapshot: PartSnapshot): PartSnapshot {
+    part.sending = true;
+    this.#sendingCount += 1;
+    this.#sentEndBytes = Math.max(this.#sentEndBytes, snapshot.range.end);
+    return snapshot;
   }
 
   #ended(index: number): Part {

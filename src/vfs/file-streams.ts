@@ -122,6 +122,8 @@ export class FileStreams {
     if (stream.sentEndBytes > sizeBytes) {
       throw new FileSystemError("corrupt", `Cannot cut inode ${open.ino} to ${sizeBytes} bytes: more was sent already`);
     }
+    // At once: no part may be begun that reaches beyond.
+    open.setSize(sizeBytes);
   }
 
   /** Under the lock: the upload of a file that is still written is given up; it may begin anew. */

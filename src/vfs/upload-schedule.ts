@@ -9,10 +9,12 @@
 import type { ContentId, InodeNumber } from "../domain/ids.js";
 import { type Clock, hours, type Instant } from "../domain/time.js";
 import type { CatalogPort, InodeRecord } from "./catalog-port.js";
+import type { StagingArea } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
 
 export interface UploadScheduleParts {
   readonly catalog: Pick<CatalogPort, "pathInVault" | "lastArchivedAt" | "dueAt" | "updateContent">;
+  readonly staging: Pick<StagingArea, "isWhole">;
   readonly clock: Clock;
   readonly settings: Pick<FileSystemSettings, "settleMs" | "rewriteIntervalMs" | "isTemporary">;
 }
@@ -51,6 +53,8 @@ export class UploadSchedule {
   renamed(file: InodeRecord, wasTemporary: boolean, replaced?: InodeRecord): Rescheduled | undefined {
     const { content, ino } = file;
     if (content?.phase !== "sealed" || content.interrupted) return undefined;
+    // The service forgets after a day what it alone has.
+    if (!this.#parts.staging.isWhole(content.id)) return undefined;
     const rest = replaced === undefined ? -Infinity : this.#restOf(replaced);
     const mustRest = rest > this.#parts.clock.now();
     if (!mustRest && wasTemporary === this.isTemporary(ino)) return undefined;

@@ -262,6 +262,46 @@ describe("a file that does not fit into staging", () => {
     expect(await unfinished(it)).toEqual([]);
   });
 
+  test("cut where a part is on its way, it is EIO, and the part is not taken for what is written there later", async () => {
+    await using it = await TestVault.create(small);
+    const handle = await begun(it, "a", 12);
+    await settled(it);
+    const held = deferred<void>();
+    it.service.onCall = (operation) => (operation === "uploadPart" ? held.promise : undefined);
+    const { uploadPart } = it.service.calls;
+    await it.pwrite(handle, 12 * MIB, large.subarray(12 * MIB, 13 * MIB));
+    await it.until(() => it.service.calls.uploadPart > uploadPart);
+    const cut = watched(it.fs.setAttributes(it.ino("a"), { sizeBytes: 12 * MIB + 100 }));
+    await it.until(() => cut.outcome !== "waiting");
+    expect(cut.outcome).toMatchObject({ kind: "corrupt" });
+    held.resolve();
+    expect(await close(it, handle)).toBe("done");
+    expectBytes(archives(it)[0]!, large.subarray(0, 13 * MIB));
+  });
+
+  test("cut in the moment before its first part leaves, it begins anew with all its bytes", async () => {
+    await using it = await TestVault.create(small);
+    const [asked, probed] = [deferred<void>(), deferred<void>()];
+    it.staging.requireDropping = async () => {
+      asked.resolve();
+      await probed.promise;
+    };
+    const handle = await begun(it, "a", 6);
+    const write = watched(it.pwrite(handle, 6 * MIB, large.subarray(6 * MIB, 7 * MIB)));
+    const isAsked = watched(asked.promise);
+    await it.until(() => isAsked.outcome === "done");
+    const cut = watched(it.fs.setAttributes(it.ino("a"), { sizeBytes: 4 * MIB + 100 }));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+    probed.resolve();
+    await it.until(() => cut.outcome !== "waiting" && write.outcome !== "waiting");
+    expect([cut.outcome, write.outcome]).toEqual(["done", "done"]);
+    const expected = Buffer.from(large.subarray(0, 7 * MIB));
+    expected.fill(0, 4 * MIB + 100, 6 * MIB);
+    expect(await close(it, handle)).toBe("done");
+    await it.archiveAll();
+    expectBytes(archives(it)[0]!, expected);
+  });
+
   test("a hole that a writer leaves behind itself is zeros, and one inside the file is not sent before it is filled", async () => {
     await using it = await TestVault.create(small);
     const handle = await it.open("a", writing);
@@ -292,6 +332,29 @@ describe("a file that does not fit into staging", () => {
     expect(await unfinished(it)).toEqual([]);
     expect(archives(it)).toEqual([]);
     expect(await it.staging.list()).toEqual([]);
+  });
+
+  test("renamed when it waits for its turn, it rests no longer: its upload lives for a day", async () => {
+    const settings = { ...small.settings, isTemporary: parseNamePatterns("*.part") };
+    await using it = await TestVault.create({ ...small, settings });
+    const handle = await begun(it, "a", 12);
+    await settled(it);
+    const held = deferred<void>();
+    it.service.onCall = (operation) => (operation === "uploadArchive" ? held.promise : undefined);
+    for (let file = 0; file < 8; file++) await it.write(`f${file}`, `text ${file}`);
+    await it.until(() => it.service.calls.uploadArchive === 8);
+    const interrupted = new AbortController();
+    const flushed = watched(it.flush(handle, interrupted.signal));
+    await it.until(() => it.record("a").content!.phase === "sealed");
+    interrupted.abort(new Error("interrupted"));
+    await it.until(() => flushed.outcome !== "waiting");
+    await it.fs.release(handle);
+    await it.rename("a", "a.part");
+    expect(it.record("a.part").content).toMatchObject({ phase: "sealed" });
+    expect(it.catalog.dueAt(it.record("a.part").content!.id)).toBeLessThanOrEqual(it.clock.now());
+    held.resolve();
+    await it.until(() => it.state("a.part") === "archived");
+    expectBytes(archives(it).at(-1)!, large.subarray(0, 12 * MIB));
   });
 
   test("renamed while it is written, it has its new name", async () => {
