@@ -65,14 +65,8 @@ export class CostSurvey {
   }
 
   async #addFiles(tally: CostTally, paths: readonly MountPath[]): Promise<void> {
-    // A file with several names, and one that two of the paths mean, is billed once.
-    const seen = new Set<number>();
-    const mayMeet = paths.length > 1;
     let rows = 0;
     for await (const file of this.#parts.paths.files(paths)) {
-      const { ino, nlink } = file.record;
-      if (seen.has(ino)) continue;
-      if (mayMeet || nlink > 1) seen.add(ino);
       this.#addFile(tally, file);
       rows += 1;
       if (rows % rowsPerTurn === 0) await new Promise(setImmediate);

@@ -35,8 +35,23 @@ export class MountPaths {
     throw new FileSystemError("not-found", `${path.join("/")} is not there`);
   }
 
-  /** Every regular file that is named, and everything below every directory; the event loop is let go in between. */
+  /**
+   * Every regular file that is named, and everything below every directory; the event loop is let go in between.
+   *
+   * Each file comes once, under the first name that is met, whether it has several names or two of the paths mean it:
+   * it is one content, which is counted, paid for and waited for once.
+   */
   async *files(paths: readonly MountPath[], { recursive } = { recursive: true }): AsyncGenerator<NamedFile> {
+    const seen = new Set<InodeNumber>();
+    for await (const file of this.#named(paths, recursive)) {
+      const { ino, nlink } = file.record;
+      if (seen.has(ino)) continue;
+      if (paths.length > 1 || nlink > 1) seen.add(ino);
+      yield file;
+    }
+  }
+
+  async *#named(paths: readonly MountPath[], recursive: boolean): AsyncGenerator<NamedFile> {
     for (const path of paths) {
       const found = this.find(path);
       if (isRegular(found.record.mode)) yield found;

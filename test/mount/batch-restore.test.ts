@@ -1,6 +1,6 @@
 /** `casfs restore -r` on a real mount: orders once, can be left and joined again, and what follows recalls nothing. */
 
-import { mkdir } from "node:fs/promises";
+import { link, mkdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/app/system-clock.js";
@@ -65,6 +65,19 @@ describe.skipIf(reason !== undefined)(`restoring many files${reason ? ` (skipped
     expect(await jobs()).toHaveLength(fileCount);
     expect(new Set(await jobs()).size).toBe(fileCount);
   }, 60_000);
+
+  test("a file with two names, and one that is named twice, is counted once", async () => {
+    const file = mount.path("tree", "sub", "f1");
+    await link(file, mount.path("tree", "another"));
+    expect(await casfs("evict", file)).toMatchObject({ status: 0 });
+    const { status, stdout } = await casfs("restore", "-r", mount.path("tree"), file, file);
+    expect(stdout).toMatch(/^1 file, 2\.9KiB to restore/);
+    expect(status).toBe(3);
+    expect((await casfs("restore", "--yes", "--wait", file, mount.path("tree", "another"))).stdout).toContain(
+      "1 file restored",
+    );
+    await unlink(mount.path("tree", "another"));
+  });
 
   test("cp -r after that recalls nothing, and has the bytes", async () => {
     const copy = join(mount.directory, "copy");
