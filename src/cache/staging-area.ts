@@ -9,6 +9,7 @@ import { copyFile, mkdir, open, readdir, rm } from "node:fs/promises";
 import { type ByteRange, byteCount, KIB, MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey, ContentId } from "../domain/ids.js";
+import { KeyedMutex } from "../lib/concurrency.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
 import { SharedRun } from "../lib/shared-run.js";
 import type { DroppableFiles, StagedFile, StagedFiles } from "../upload/ports.js";
@@ -51,6 +52,7 @@ export class StagingDirectory implements StagingArea, StagedFiles, DroppableFile
   readonly #budget: StagingBudget;
   readonly #removals = new Set<Promise<void>>();
   readonly #dropped = new DroppedRanges();
+  readonly #punching = new KeyedMutex<ContentId>();
   #probe: Promise<void> | undefined;
   /** One fsync serves all who asked before it began. */
   readonly #directorySync: SharedRun;
@@ -153,12 +155,15 @@ export class StagingDirectory implements StagingArea, StagedFiles, DroppableFile
     this.#dropped.mark(content, range);
   }
 
-  async drop(content: ContentId, range: ByteRange): Promise<void> {
+  drop(content: ContentId, range: ByteRange): Promise<void> {
     const path = this.#layout.staged(content);
-    const before = allocatedBytes(path) ?? 0;
-    await punchHole(path, range);
-    // What was written meanwhile makes it less; then more is counted than there is, until it is measured.
-    this.#budget.punched(content, Math.max(0, before - (allocatedBytes(path) ?? 0)));
+    // One hole at a time: what two free together, each would count for itself.
+    return this.#punching.run(content, async () => {
+      const before = allocatedBytes(path) ?? 0;
+      await punchHole(path, range);
+      // What was written meanwhile makes it less; then more is counted than there is, until it is measured.
+      this.#budget.punched(content, Math.max(0, before - (allocatedBytes(path) ?? 0)));
+    });
   }
 
   async openStaged(content: ContentId): Promise<StagedFile> {

@@ -123,3 +123,15 @@ test("the contents in staging are listed", async () => {
   expect((await fixture.staging.list()).sort()).toEqual([11, 3]);
   expect(statSync(fixture.layout.staged(contentId(3))).mode & 0o777).toBe(0o600);
 });
+
+test("parts that leave the disk together give back what they took, once", async () => {
+  await using fixture = await CacheFixture.create();
+  const content = contentId(1);
+  fixture.budget.take(content, { start: 0, end: 4 * MIB });
+  await fixture.stage(1, bytesOf(1, 4 * MIB));
+  await fixture.staging.requireDropping();
+  const parts = [byteRange(0, MIB), byteRange(MIB, 2 * MIB), byteRange(2 * MIB, 3 * MIB)];
+  await Promise.all(parts.map((part) => fixture.staging.drop(content, part)));
+  expect(fixture.budget.usage().usedBytes).toBeGreaterThanOrEqual(MIB);
+  expect(fixture.budget.usage().usedBytes).toBeLessThan(2 * MIB);
+});
