@@ -127,8 +127,8 @@ test("the contents in staging are listed", async () => {
 test("parts that leave the disk together give back what they took, once", async () => {
   await using fixture = await CacheFixture.create();
   const content = contentId(1);
-  fixture.budget.take(content, { start: 0, end: 4 * MIB });
   await fixture.stage(1, bytesOf(1, 4 * MIB));
+  fixture.budget.take(content, { start: 0, end: 4 * MIB });
   await fixture.staging.requireDropping();
   const parts = [byteRange(0, MIB), byteRange(MIB, 2 * MIB), byteRange(2 * MIB, 3 * MIB)];
   await Promise.all(parts.map((part) => fixture.staging.drop(content, part)));
