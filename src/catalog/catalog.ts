@@ -238,7 +238,7 @@ export class Catalog implements CatalogPort {
       vaults: this.vaultTable,
       contents: this.contents,
       tombstones: this.#tombstones,
-      uploads: this.uploads,
+      leftovers: this.uploads.leftovers,
       bury: (vault, archive, facts) => this.#bury(vault, archive, null, facts),
       missing: this.missing,
       onMissing: (copies) => this.#tell((listener) => listener.lastCopies(copies)),
@@ -539,7 +539,7 @@ export class Catalog implements CatalogPort {
     this.contents.removeArchives(name);
     this.#inodes.update(rootIno, { nlink: root.nlink - 1 });
     this.#tombstones.removeVault(name);
-    this.uploads.removeVault(name);
+    this.uploads.leftovers.removeVault(name);
     this.vaultTable.remove(name);
   }
 

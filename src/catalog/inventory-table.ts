@@ -18,10 +18,10 @@ import type { TreeHashHex } from "../protocol/service.js";
 import type { InventoryCatalog, InventoryEntry, InventoryMerge, InventoryOutcome } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
+import type { LeftoverUploads } from "./leftover-uploads.js";
 import type { MissingTable } from "./missing-table.js";
 import type { TombstoneTable } from "./tombstone-table.js";
 import { type PlacedFile, type TreeBuilder, treePlace } from "./tree-builder.js";
-import type { UploadTable } from "./upload-table.js";
 import type { VaultTable } from "./vault-table.js";
 
 interface InventoryRow {
@@ -53,7 +53,7 @@ export class InventoryTable implements InventoryCatalog {
   readonly #vaults: VaultTable;
   readonly #contents: ContentTable;
   readonly #tombstones: TombstoneTable;
-  readonly #uploads: Pick<UploadTable, "isUnanswered">;
+  readonly #leftovers: Pick<LeftoverUploads, "isUnanswered">;
   readonly #bury: (vault: VaultName, archive: ArchiveId, facts: StoredArchive) => void;
   readonly #tree: TreeBuilder;
   readonly #missing: MissingTable;
@@ -76,7 +76,7 @@ export class InventoryTable implements InventoryCatalog {
     readonly vaults: VaultTable;
     readonly contents: ContentTable;
     readonly tombstones: TombstoneTable;
-    readonly uploads: Pick<UploadTable, "isUnanswered">;
+    readonly leftovers: Pick<LeftoverUploads, "isUnanswered">;
     /** Inside `mutate`: the archive is to be deleted. */
     readonly bury: (vault: VaultName, archive: ArchiveId, facts: StoredArchive) => void;
     readonly tree: TreeBuilder;
@@ -91,7 +91,7 @@ export class InventoryTable implements InventoryCatalog {
     this.#vaults = options.vaults;
     this.#contents = options.contents;
     this.#tombstones = options.tombstones;
-    this.#uploads = options.uploads;
+    this.#leftovers = options.leftovers;
     this.#bury = options.bury;
     this.#tree = options.tree;
     this.#missing = options.missing;
@@ -247,7 +247,7 @@ export class InventoryTable implements InventoryCatalog {
   // The journal knows of an upload of this version whose answer never came: its file was deleted, or it was sent again.
   #isForsaken(vault: VaultName, row: InventoryRow): boolean {
     if (row.file_id === null || row.version === null) return false;
-    return this.#uploads.isUnanswered(vault, row.file_id, row.version);
+    return this.#leftovers.isUnanswered(vault, row.file_id, row.version);
   }
 
   // By a twin of the same bytes, or by a later version that is archived: then its twin has gone for that one already.

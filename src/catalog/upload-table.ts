@@ -1,7 +1,7 @@
 /** The upload journal. `upload/ports.ts` says what each step promises. */
 
 import type BetterSqlite3 from "better-sqlite3";
-import { type ByteCount, type ByteRange, byteRange } from "../domain/bytes.js";
+import type { ByteCount } from "../domain/bytes.js";
 import { CancelledError } from "../domain/errors.js";
 import type { ArchiveKey, ContentId, InodeNumber, UploadId, VaultName } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
@@ -18,7 +18,9 @@ import type {
 import { nextUploadState, type UploadEvent } from "../upload/upload-state.js";
 import type { ContentTable, StoredContent } from "./content-table.js";
 import type { Database } from "./database.js";
+import { LeftoverUploads } from "./leftover-uploads.js";
 import { TwinTable } from "./twin-table.js";
+import { type SentPart, UploadPartTable } from "./upload-part-table.js";
 import type { VaultTable } from "./vault-table.js";
 
 interface UploadRow {
@@ -30,12 +32,6 @@ interface UploadRow {
   readonly tree_hash: string | null;
   readonly attempts: number;
   readonly error: string | null;
-}
-
-interface PartRow {
-  readonly start_byte: number;
-  readonly end_byte: number;
-  readonly tree_hash: string;
 }
 
 interface FileRow {
@@ -64,6 +60,8 @@ export interface ContentEvents {
 }
 
 export class UploadTable implements UploadJournal {
+  /** What its uploads leave in the service. */
+  readonly leftovers: LeftoverUploads;
   readonly #database: Database;
   readonly #vaults: VaultTable;
   readonly #contents: ContentTable;
@@ -79,18 +77,8 @@ export class UploadTable implements UploadJournal {
   readonly #setCompleting: BetterSqlite3.Statement<[string, number]>;
   readonly #setFailed: BetterSqlite3.Statement<[number, string]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
-  readonly #insertPart: BetterSqlite3.Statement<[number, number, number, string]>;
-  readonly #parts: BetterSqlite3.Statement<[number], PartRow>;
-  readonly #droppedParts: BetterSqlite3.Statement<[number], PartRow>;
-  readonly #removeParts: BetterSqlite3.Statement<[number]>;
   readonly #resetAttempts: BetterSqlite3.Statement<[number]>;
-  readonly #abandon: BetterSqlite3.Statement<[string, number]>;
-  readonly #abandoned: BetterSqlite3.Statement<[], { upload_id: string; vault_id: number }>;
-  readonly #insertUnanswered: BetterSqlite3.Statement<[number, string, number]>;
-  readonly #unanswered: BetterSqlite3.Statement<[number, string, number], number>;
-  readonly #removeUnanswered: BetterSqlite3.Statement<[number]>;
-  readonly #didAbort: BetterSqlite3.Statement<[string]>;
-  readonly #removeVault: BetterSqlite3.Statement<[number]>;
+  readonly #parts: UploadPartTable;
   readonly #twins: TwinTable;
   readonly #replaced: BetterSqlite3.Statement<
     [number, number, number],
@@ -126,37 +114,15 @@ export class UploadTable implements UploadJournal {
     this.#setFailed = sql.prepare(`INSERT INTO upload (content_id, step, attempts, error) VALUES (?, 'sealed', 1, ?)
       ON CONFLICT (content_id) DO UPDATE SET attempts = attempts + 1, error = excluded.error`);
     this.#remove = sql.prepare("DELETE FROM upload WHERE content_id = ?");
-    this.#insertPart = sql.prepare(
-      "INSERT OR REPLACE INTO upload_part (content_id, start_byte, end_byte, tree_hash) VALUES (?, ?, ?, ?)",
-    );
-    this.#parts = sql.prepare(
-      "SELECT start_byte, end_byte, tree_hash FROM upload_part WHERE content_id = ? ORDER BY start_byte",
-    );
-    this.#droppedParts = sql.prepare(`SELECT p.start_byte, p.end_byte, p.tree_hash
-      FROM upload_part p JOIN dropped_range d
-        ON d.content_id = p.content_id AND p.start_byte >= d.start_byte AND p.end_byte <= d.end_byte
-      WHERE p.content_id = ?`);
-    this.#removeParts = sql.prepare("DELETE FROM upload_part WHERE content_id = ?");
     this.#resetAttempts = sql.prepare("UPDATE upload SET attempts = 0, error = NULL WHERE content_id = ?");
-    this.#abandon = sql.prepare("INSERT OR IGNORE INTO abandoned_upload (upload_id, vault_id) VALUES (?, ?)");
-    this.#abandoned = sql.prepare("SELECT upload_id, vault_id FROM abandoned_upload");
-    this.#insertUnanswered = sql.prepare(
-      "INSERT OR IGNORE INTO unanswered_upload (vault_id, file_id, version) VALUES (?, ?, ?)",
-    );
-    this.#unanswered = sql
-      .prepare<[number, string, number], number>(
-        "SELECT 1 FROM unanswered_upload WHERE vault_id = ? AND file_id = ? AND version = ?",
-      )
-      .pluck();
-    this.#removeUnanswered = sql.prepare("DELETE FROM unanswered_upload WHERE vault_id = ?");
-    this.#didAbort = sql.prepare("DELETE FROM abandoned_upload WHERE upload_id = ?");
     // Of the file itself, and of the file whose name it took. What an inventory lacked is not relied on.
     this.#replaced = sql.prepare(`SELECT a.key, a.tree_hash FROM content c JOIN archive a ON a.key = c.archive_key
       WHERE (c.ino = ? OR c.ino IN (SELECT ino FROM trash WHERE waits_for = ?)) AND a.size_bytes = ?
         AND a.missing_runs = 0 AND a.unreadable IS NULL AND NOT EXISTS
           (SELECT 1 FROM tombstone t WHERE t.vault_id = a.vault_id AND t.archive_id = a.archive_id)`);
+    this.#parts = new UploadPartTable(sql);
+    this.leftovers = new LeftoverUploads(sql, options.vaults);
     this.#twins = new TwinTable(sql, options.writerId);
-    this.#removeVault = sql.prepare("DELETE FROM abandoned_upload WHERE vault_id = ?");
   }
 
   pending(): PendingUpload[] {
@@ -258,26 +224,26 @@ export class UploadTable implements UploadJournal {
       // The file was deleted while the request was on its way.
       if (row === undefined) return this.abandonId(upload.uploadId, upload.vault);
       this.#advance(content, "did-initiate");
-      this.#removeParts.run(content);
+      this.#parts.remove(content);
       this.#setStep.run(content, "parts", upload.uploadId, row.part_size_bytes, row.description, null);
       this.#resetAttempts.run(content);
     });
   }
 
-  didSendPart(content: ContentId, part: { readonly range: ByteRange; readonly treeHash: TreeHashHex }): Promise<void> {
+  didSendPart(content: ContentId, part: SentPart): Promise<void> {
     return this.#database.mutate(() => {
       if (this.#find.get(content) === undefined) return;
-      this.#insertPart.run(content, part.range.start, part.range.end, part.treeHash);
+      this.#parts.insert(content, part);
       this.#resetAttempts.run(content);
     });
   }
 
-  sentParts(content: ContentId): { readonly range: ByteRange; readonly treeHash: TreeHashHex }[] {
-    return this.#parts.all(content).map(toPart);
+  sentParts(content: ContentId): SentPart[] {
+    return this.#parts.sent(content);
   }
 
-  droppedParts(content: ContentId): { readonly range: ByteRange; readonly treeHash: TreeHashHex }[] {
-    return this.#droppedParts.all(content).map(toPart);
+  droppedParts(content: ContentId): SentPart[] {
+    return this.#parts.dropped(content);
   }
 
   didLoseParts(content: ContentId, why: string): Promise<void> {
@@ -336,14 +302,11 @@ export class UploadTable implements UploadJournal {
   }
 
   abandoned(): { readonly vault: VaultName; readonly uploadId: UploadId }[] {
-    return this.#abandoned.all().map((row) => ({
-      vault: this.#vaults.nameOf(row.vault_id),
-      uploadId: row.upload_id as UploadId,
-    }));
+    return this.leftovers.abandoned();
   }
 
   didAbort(uploadId: UploadId): Promise<void> {
-    return this.#database.mutate(() => void this.#didAbort.run(uploadId));
+    return this.#database.mutate(() => this.leftovers.didAbort(uploadId));
   }
 
   flush(): Promise<void> {
@@ -363,8 +326,8 @@ export class UploadTable implements UploadJournal {
     this.#forget(content);
     if (row === undefined || file === undefined || version === undefined) return false;
     const isUnanswered = row.step === "sending" || row.step === "completing";
-    if (isUnanswered) this.#insertUnanswered.run(file.vault_id, file.file_id, version);
-    else if (row.upload_id !== null) this.#abandon.run(row.upload_id, file.vault_id);
+    if (isUnanswered) this.leftovers.rememberUnanswered({ vaultId: file.vault_id, fileId: file.file_id, version });
+    else if (row.upload_id !== null) this.leftovers.abandon(row.upload_id as UploadId, file.vault_id);
     return isUnanswered;
   }
 
@@ -373,24 +336,13 @@ export class UploadTable implements UploadJournal {
     const row = this.#find.get(content);
     const file = this.#file.get(content);
     // Should it be there still, it is of no use.
-    if (row?.upload_id != null && file !== undefined) this.#abandon.run(row.upload_id, file.vault_id);
+    if (row?.upload_id != null && file !== undefined) this.leftovers.abandon(row.upload_id as UploadId, file.vault_id);
     this.#forget(content);
   }
 
   /** Inside `mutate`: nobody wants that upload. */
   abandonId(uploadId: UploadId, vault: VaultName): void {
-    this.#abandon.run(uploadId, this.#vaults.idOf(vault));
-  }
-
-  /** Whether an archive of this version may exist although its content went before the answer came. */
-  isUnanswered(vault: VaultName, fileId: string, version: number): boolean {
-    return this.#unanswered.get(this.#vaults.idOf(vault), fileId, version) !== undefined;
-  }
-
-  /** Inside `mutate`: the vault is gone, and with it all its uploads. */
-  removeVault(vault: VaultName): void {
-    this.#removeVault.run(this.#vaults.idOf(vault));
-    this.#removeUnanswered.run(this.#vaults.idOf(vault));
+    this.leftovers.abandon(uploadId, this.#vaults.idOf(vault));
   }
 
   /** The content is archived, and what it replaces is no longer wanted. */
@@ -410,7 +362,7 @@ export class UploadTable implements UploadJournal {
     const kept = this.#contents.archive(key);
     if (kept === undefined) return;
     for (const { key: twin, archiveId, fileId, version, description } of this.#twins.ofArchive(key)) {
-      if (!this.isUnanswered(kept.vault, fileId, version)) continue;
+      if (!this.leftovers.isUnanswered(kept.vault, fileId, version)) continue;
       this.#contents.removeArchive(twin);
       this.#events.unwanted({ ...kept, archiveId, description });
     }
@@ -418,7 +370,7 @@ export class UploadTable implements UploadJournal {
 
   #forget(content: ContentId): void {
     this.#remove.run(content);
-    this.#removeParts.run(content);
+    this.#parts.remove(content);
   }
 
   #step(
@@ -442,7 +394,7 @@ export class UploadTable implements UploadJournal {
     const version = this.#contents.find(content)?.version;
     const step = this.#find.get(content)?.step;
     if ((step !== "sending" && step !== "completing") || file === undefined || version === undefined) return;
-    this.#insertUnanswered.run(file.vault_id, file.file_id, version);
+    this.leftovers.rememberUnanswered({ vaultId: file.vault_id, fileId: file.file_id, version });
   }
 
   /** @throws Error for a step that cannot follow: the table of `upload-state.ts` is the law of this journal. */
@@ -475,10 +427,6 @@ export class UploadTable implements UploadJournal {
       progress: row === undefined ? { step: "sealed" } : toProgress(row),
     };
   }
-}
-
-function toPart(row: PartRow): { readonly range: ByteRange; readonly treeHash: TreeHashHex } {
-  return { range: byteRange(row.start_byte, row.end_byte), treeHash: row.tree_hash as TreeHashHex };
 }
 
 function deleted(content: ContentId): CancelledError {
