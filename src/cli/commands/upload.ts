@@ -38,7 +38,7 @@ function addInit(group: ServiceCommand, terminal: Terminal): void {
 
 function addPart(group: ServiceCommand, terminal: Terminal): void {
   const part = inUpload(group, "part", "send one part: the bytes from --start to --end of FILE, at that place")
-    .argument("<FILE>")
+    .argument("<FILE>", "the whole file, of which the part is read")
     .option("--start <SIZE>", "first byte of the part (default: 0)", sizeArgument)
     .option("--end <SIZE>", "first byte behind the part (default: the end of FILE)", sizeArgument);
   addServiceOptions(part).action(async (vault, upload, file, flags) =>

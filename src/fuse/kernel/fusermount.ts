@@ -40,7 +40,7 @@ async function runFusermount(socket: number, options: FuseMountOptions): Promise
 }
 
 /** @see fusermount3(1): commas and backslashes in a value are escaped. */
-export function fusermountOptions({ source, allowOther, readOnly }: FuseMountOptions): string {
+function fusermountOptions({ source, allowOther, readOnly }: FuseMountOptions): string {
   return [
     `fsname=${source.replace(/[\\,]/g, "\\$&")}`,
     `subtype=${casfsMountType.replace("fuse.", "")}`,
