@@ -22,12 +22,20 @@ export class Terminal {
   }
 
   constructor() {
-    // A reader such as `head` that has seen enough is no failure; a mount goes on without anybody reading.
-    process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-      ignoreClosedPipe(error);
-      this.#isOutputGone = true;
+    process.stdout.on("error", (error: NodeJS.ErrnoException) => this.#endOutput(error));
+    // Log lines that a full disk does not take are lost, never the mount that writes them.
+    process.stderr.on("error", () => undefined);
+  }
+
+  /** A reader such as `head` that has seen enough is no failure; a mount goes on without anybody reading. */
+  #endOutput({ code, message }: NodeJS.ErrnoException): void {
+    if (this.#isOutputGone) return;
+    this.#isOutputGone = true;
+    if (code === "EPIPE") return;
+    this.tell(`casfs: Cannot write to standard output: ${message}`);
+    process.on("exit", () => {
+      process.exitCode ||= 1;
     });
-    process.stderr.on("error", ignoreClosedPipe);
   }
 
   /** A line of the result, on standard output. */
@@ -97,10 +105,6 @@ export class Terminal {
       lines.close();
     }
   }
-}
-
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
 }
 
 /** `1 file`, `2 files`. */

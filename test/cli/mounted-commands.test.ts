@@ -133,6 +133,22 @@ describe.skipIf(noMount !== undefined)("beginning and ending", () => {
   const startDaemon = (...options: string[]) =>
     casfs("mount", mount.mountpoint, "--local", mount.data, "--state", mount.state, "--daemon", ...options);
 
+  test("a mount whose log goes to a full disk goes on; a command whose result does not fit there says so", async () => {
+    await using other = await TestMount.make();
+    const full = 'exec 2> /dev/full; exec "$0" "$@"';
+    const mounting = [casfsProgram, "mount", other.mountpoint, "--local", other.data, "--state", other.state];
+    const child = spawn("sh", ["-c", full, process.execPath, ...mounting], { stdio: ["ignore", "pipe", "ignore"] });
+    const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    await mkdir(other.path("vault"));
+    await writeFile(other.path("vault", "file"), "text");
+    expect(await casfs("wait", other.path("vault"))).toMatchObject({ status: 0 });
+    const status = await run("sh", ["-c", '"$0" "$1" status > /dev/full', process.execPath, casfsProgram]);
+    expect(status).toMatchObject({ status: 1, stderr: expect.stringMatching(/^casfs: Cannot write .*ENOSPC.*\n$/) });
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+  });
+
   test("--daemon returns when the mount answers; after unmount the next mount finds its state free", async () => {
     for (let round = 0; round < 2; round++) {
       const started = await startDaemon();
