@@ -1,6 +1,6 @@
 /** What follows from a commit of the catalog: bytes move on the disk, pipelines wake up, the kernel forgets. */
 
-import type { CatalogListener } from "../catalog/catalog.js";
+import type { CatalogListener } from "../catalog/catalog-listener.js";
 import { describeError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { KernelMemory } from "./kernel-memory.js";

@@ -17,7 +17,7 @@ import {
 } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
 import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
-import { remainingByteDays, type StoredArchive } from "../protocol/prices.js";
+import { remainingByteDays } from "../protocol/prices.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
 import { isRegular, typeDirectory } from "../vfs/attributes.js";
@@ -34,7 +34,8 @@ import type {
 } from "../vfs/catalog-port.js";
 import { CachedTable } from "./cached-table.js";
 import { CatalogCheck } from "./catalog-check.js";
-import { ContentTable, type StoredContent } from "./content-table.js";
+import type { CatalogListener } from "./catalog-listener.js";
+import { ContentTable } from "./content-table.js";
 import { Database } from "./database.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
 import { InterruptedContents } from "./interrupted-contents.js";
@@ -51,36 +52,10 @@ import { TombstoneTable } from "./tombstone-table.js";
 import { Trash } from "./trash.js";
 import { TrashTable } from "./trash-table.js";
 import { TreeBuilder, type TreeDefaults } from "./tree-builder.js";
+import { UnwantedArchives } from "./unwanted-archives.js";
 import { UploadTable } from "./upload-table.js";
 import { VaultTable } from "./vault-table.js";
 import { XattrTable } from "./xattr-table.js";
-
-/** Told right after the commit, before any reply of the turn; must not throw. */
-export interface CatalogListener {
-  /**
-   * Its staging file and upload are no longer wanted.
-   *
-   * @param archive Nor is that archive's cached copy.
-   * @param answerPending The service may be making an archive of it: its answer must be waited for.
-   */
-  contentRemoved(content: ContentId, archive: ArchiveKey | null, answerPending: boolean): void;
-  /** Its staging file is now the copy of `archive`. */
-  contentArchived(content: ContentId, archive: ArchiveKey, sizeBytes: number, ino: InodeNumber): void;
-  /** The bytes of a cold archive are in the cache. */
-  contentLanded(archive: ArchiveKey): void;
-  /** The service does not have these archives any more: the cached copies are the last. */
-  lastCopies(archives: readonly ArchiveKey[]): void;
-  /** An inventory brought a name. */
-  nameAppeared(parent: InodeNumber, name: string): void;
-  /** Archives wait for their deletion in the service. */
-  deletesPending(): void;
-  /** Uploads wait to be aborted in the service. */
-  uploadsAbandoned(): void;
-  /** What was written of a file can never become an archive: it is kept, and the file is what it was before. */
-  contentLost(ino: InodeNumber, message: string): void;
-  /** The trash has another file, or one whose time may have come. */
-  trashChanged(): void;
-}
 
 export interface CatalogOptions {
   /** File of the catalog. */
@@ -123,7 +98,7 @@ export class Catalog implements CatalogPort {
   readonly #tombstones: TombstoneTable;
   readonly #xattrs: XattrTable;
   readonly #trash: Trash;
-  readonly #keepsTrash: boolean;
+  readonly #unwanted: UnwantedArchives;
   readonly #minimumStorageDays: number;
   #listener: CatalogListener | undefined;
 
@@ -165,7 +140,6 @@ export class Catalog implements CatalogPort {
     this.#tombstones = new TombstoneTable(sql, this.vaultTable);
     this.#xattrs = new XattrTable(sql);
     this.trashTable = new TrashTable(sql);
-    this.#keepsTrash = options.trash;
     this.#minimumStorageDays = options.minimumStorageDays;
     const nameChanged = (parent: InodeNumber, name: string) =>
       this.#tell((listener) => listener.nameAppeared(parent, name));
@@ -201,9 +175,9 @@ export class Catalog implements CatalogPort {
         removeSuperseded: (content) => this.removeContent(content),
         archived: (content, archive, sizeBytes) => {
           const ino = this.contents.find(content)!.ino;
-          this.#forgetTrashOf(content, archive);
+          this.#unwanted.forgetTrashOf(content, archive);
           // For a recovered content nothing is deleted.
-          if (this.contents.find(content)?.recovered !== true) this.#passOn(content, null);
+          if (this.contents.find(content)?.recovered !== true) this.#unwanted.passOn(content, null);
           const { vault, id } = this.contents.archive(archive)!;
           this.#tombstones.revoke(vault, id);
           // With the archive, or a crash before the rename into the cache would make a local file cold.
@@ -216,7 +190,7 @@ export class Catalog implements CatalogPort {
         },
         cannotArchive: (content, why) => this.#loseContent(content, why),
         unwanted: ({ vault, archiveId, sizeBytes }) =>
-          this.#bury(vault, archiveId, null, { sizeBytes, createdAt: this.#clock.now() }),
+          this.#unwanted.bury(vault, archiveId, null, { sizeBytes, createdAt: this.#clock.now() }),
       },
     });
     this.missing = new MissingTable(sql);
@@ -224,6 +198,20 @@ export class Catalog implements CatalogPort {
     const { contents, uploads } = this;
     const heldBecause = (vault: VaultName) => this.heldBecause(vault);
     this.streams = new StreamTable({ database, contents, uploads, heldBecause, onAbandoned });
+    this.#unwanted = new UnwantedArchives({
+      contents,
+      uploads,
+      inodes: this.#inodes,
+      vaults: this.vaultTable,
+      streams: this.streams,
+      recalls: this.recalls,
+      tombstones: this.#tombstones,
+      trash: this.#trash,
+      trashTable: this.trashTable,
+      keepsTrash: options.trash,
+      clock: options.clock,
+      tell: (call) => this.#tell(call),
+    });
     this.interrupted = new InterruptedContents({
       contents,
       uploads,
@@ -239,7 +227,7 @@ export class Catalog implements CatalogPort {
       contents: this.contents,
       tombstones: this.#tombstones,
       leftovers: this.uploads.leftovers,
-      bury: (vault, archive, facts) => this.#bury(vault, archive, null, facts),
+      bury: (vault, archive, facts) => this.#unwanted.bury(vault, archive, null, facts),
       missing: this.missing,
       onMissing: (copies) => this.#tell((listener) => listener.lastCopies(copies)),
       writerId,
@@ -347,22 +335,7 @@ export class Catalog implements CatalogPort {
   }
 
   forsakeArchives(ino: InodeNumber, successor: ContentId | null, place: EntryPlace): void {
-    const isTrash = this.trashTable.isFile(ino);
-    // Who empties the trash before the upload of what replaced a file still has one archive of it.
-    const waitsFor = isTrash ? this.trashTable.waitsFor(ino) : successor;
-    const isTrashDirectory = this.trashTable.isDirectory(ino);
-    if (isTrashDirectory) this.vaultTable.forgetTrash(ino);
-    if (isTrash || isTrashDirectory) this.#trash.lostName();
-    this.trashTable.remove(ino);
-    for (const content of this.contents.ofInode(ino)) {
-      // While a handle keeps the inode, what it replaced itself waits for the successor: a crash must not forget that.
-      const next = this.#stillWaitedFor(successor);
-      if (next !== null) this.#passOn(content.id, next);
-      const archive = content.archive === null ? undefined : this.contents.archive(content.archive);
-      if (archive === undefined || this.contents.referencesTo(archive.key) > 1) continue;
-      if (this.#keepsTrash && !isTrash) this.#keepInTrash(content, place, successor);
-      else this.#bury(archive.vault, archive.id, waitsFor);
-    }
+    this.#unwanted.forsakeArchives(ino, successor, place);
   }
 
   isTrash(ino: InodeNumber): boolean {
@@ -383,19 +356,14 @@ export class Catalog implements CatalogPort {
 
   purgeTrash(limit: number): Promise<number> {
     return this.mutate(() => {
-      const due = this.trashTable.due(this.#clock.now(), limit);
-      for (const ino of due) {
-        this.#trash.removeNames(ino);
-        this.removeInode(ino, null);
-      }
+      const count = this.#unwanted.purge(limit);
       this.pruneTrash();
-      return due.length;
+      return count;
     });
   }
 
   removeInode(ino: InodeNumber, successor: ContentId | null): void {
-    for (const content of this.contents.ofInode(ino)) this.removeContent(content.id, successor);
-    this.#inodes.remove(ino);
+    this.#unwanted.removeInode(ino, successor);
   }
 
   insertEntry(parent: InodeNumber, name: string, ino: InodeNumber): void {
@@ -458,18 +426,7 @@ export class Catalog implements CatalogPort {
   }
 
   removeContent(content: ContentId, successor: ContentId | null = null): void {
-    const stored = this.contents.find(content);
-    if (stored === undefined) return;
-    const answerPending = this.uploads.abandon(content);
-    this.#passOn(content, this.#stillWaitedFor(successor) ?? this.#unarchivedSuccessor(stored));
-    if (stored.archive !== null && this.#isWorthKeeping(stored)) {
-      this.#keepInTrash(stored, this.#inodes.placeOf(stored.ino)!, successor);
-    }
-    this.contents.remove(content);
-    this.streams.forgetDropped(content);
-    const isLast = stored.archive !== null && this.contents.referencesTo(stored.archive) === 0;
-    if (isLast) this.#removeArchive(stored.archive!, successor);
-    this.#tell((listener) => listener.contentRemoved(content, isLast ? stored.archive : null, answerPending));
+    this.#unwanted.removeContent(content, successor);
   }
 
   archive(key: ArchiveKey): ColdArchive | undefined {
@@ -586,63 +543,6 @@ export class Catalog implements CatalogPort {
     this.uploads.forgetUpload(content);
     const kept = this.interrupted.keep(content, stored.sizeBytes);
     this.#tell((listener) => listener.contentLost(stored.ino, `${path} cannot be archived: ${why}; ${kept}`));
-  }
-
-  #unarchivedSuccessor(content: StoredContent): ContentId | null {
-    const newest = this.#inodes.find(content.ino)?.content;
-    return newest && newest.id !== content.id && newest.phase !== "archived" ? newest.id : null;
-  }
-
-  /** An archived content is not waited for, and one that is gone would be waited for for ever. */
-  #stillWaitedFor(successor: ContentId | null): ContentId | null {
-    if (successor === null) return null;
-    const stored = this.contents.find(successor);
-    return stored === undefined || stored.phase === "archived" ? null : successor;
-  }
-
-  /** An overwritten version of a file; one without a name went into the trash when it lost it. */
-  #isWorthKeeping(content: StoredContent): boolean {
-    const isTrash = this.trashTable.isFile(content.ino);
-    const hasName = this.#inodes.placeOf(content.ino) !== undefined;
-    return this.#keepsTrash && hasName && !isTrash && this.contents.referencesTo(content.archive!) === 1;
-  }
-
-  /** Of the files in the trash that `content` replaces, one may have the very archive that `content` has now. */
-  #forgetTrashOf(content: ContentId, archive: ArchiveKey): void {
-    for (const ino of this.trashTable.replacedBy(content)) {
-      if (this.#inodes.find(ino)?.content?.archive !== archive) continue;
-      this.#trash.removeNames(ino);
-      this.removeInode(ino, null);
-    }
-  }
-
-  #keepInTrash(content: StoredContent, place: EntryPlace, successor: ContentId | null): void {
-    this.#trash.keep(content, place, this.#stillWaitedFor(successor), this.#clock.now());
-    this.#tell((listener) => listener.trashChanged());
-  }
-
-  #removeArchive(key: ArchiveKey, successor: ContentId | null): void {
-    const archive = this.contents.archive(key);
-    if (archive === undefined) return;
-    this.#bury(archive.vault, archive.id, successor);
-    this.recalls.remove(key);
-    this.contents.removeArchive(key);
-  }
-
-  #passOn(content: ContentId, next: ContentId | null): void {
-    const isFree = this.#tombstones.passOn(content, next) && next === null;
-    if (isFree) this.#tell((listener) => listener.deletesPending());
-    if (this.trashTable.passOn(content, next) && next === null) this.#tell((listener) => listener.trashChanged());
-  }
-
-  /** @param facts Of an archive that is not in the catalog. */
-  #bury(vault: VaultName, archive: ArchiveId, waitsFor: ContentId | null, facts?: StoredArchive): void {
-    this.#tombstones.insert(vault, archive, {
-      dueAt: this.#clock.now(),
-      waitsFor: this.#stillWaitedFor(waitsFor),
-      facts,
-    });
-    this.#tell((listener) => listener.deletesPending());
   }
 
   #tell(call: (listener: CatalogListener) => void): void {
