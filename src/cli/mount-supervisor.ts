@@ -52,20 +52,21 @@ async function runWorkers(
   device: MountedDevice,
   isMounted: () => Promise<boolean>,
 ): Promise<void> {
-  const starts: number[] = [];
+  const ends: number[] = [];
   for (let generation = 0; ; generation++) {
     const worker = startWorker(mount, device.fileDescriptor, generation);
     const { how, isEnd } = await ended(mount, worker, generation);
     if (isEnd || !(await isMounted())) return;
-    mount.tell(`casfs: the process of ${mount.mountpoint} ended ${how}; another one takes its place`);
     const now = systemClock.now();
-    starts.push(now);
-    if (starts.filter((at) => at > now - restartsWithinMs).length > restartsMax) {
+    ends.push(now);
+    if (ends.filter((at) => at > now - restartsWithinMs).length > restartsMax) {
+      mount.tell(`casfs: the process of ${mount.mountpoint} ended ${how}`);
       throw new FileSystemError(
         "unavailable",
         `The process of ${mount.mountpoint} ended ${restartsMax + 1} times in a minute`,
       );
     }
+    mount.tell(`casfs: the process of ${mount.mountpoint} ended ${how}; another one takes its place`);
     await systemClock.sleep(pauseMs);
   }
 }

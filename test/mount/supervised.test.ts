@@ -84,6 +84,25 @@ print(sorted(os.listdir(os.path.dirname(path))))`;
     });
   }, 120_000);
 
+  test("at the sixth end in a minute the mount is given up, and nothing says that another process comes", async () => {
+    const deadline = Date.now() + 150_000;
+    const killed = new Set<number>();
+    while (!(await log()).includes("times in a minute") && Date.now() < deadline) {
+      const pid = await worker().catch(() => 0); // The file is written anew by each process.
+      if (pid !== 0 && !killed.has(pid)) {
+        killed.add(pid);
+        process.kill(pid, "SIGKILL");
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const lines = (await log())
+      .split("\n")
+      .filter((line) => line.includes("The process of") || line.includes(" ended "));
+    expect(lines.at(-1)).toContain("ended 6 times in a minute");
+    expect(lines.at(-2)).toMatch(/ended by SIGKILL$/);
+    expect((await readFile("/proc/self/mounts", "utf8")).includes(mount.mountpoint)).toBe(false);
+  }, 180_000);
+
   test("SIGTERM of the supervisor, and unmount, end both in order", async () => {
     const pid = await worker();
     const parent = /^PPid:\t(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];

@@ -9,13 +9,13 @@ export function addPinCommands(program: Command, terminal: Terminal): void {
     .command("pin")
     .description("keep the local copies of files for good")
     .argument("<PATH...>")
-    .option("-r, --recursive", "with directories, and all files below them; they are meant so in any case")
+    .option("-r, --recursive", "changes nothing: a directory always means all files below it")
     .action((paths: string[]) => setPinned(paths, true, terminal));
   program
     .command("unpin")
     .description("let the local copies of files be evicted again")
     .argument("<PATH...>")
-    .option("-r, --recursive", "with directories, and all files below them; they are meant so in any case")
+    .option("-r, --recursive", "changes nothing: a directory always means all files below it")
     .action((paths: string[]) => setPinned(paths, false, terminal));
 }
 
