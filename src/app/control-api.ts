@@ -5,6 +5,7 @@
  * directory, then everything below it is meant. Failures are `CasfsError`s.
  */
 
+import type { CatalogFinding } from "../catalog/catalog-check.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { CostReport } from "./cost-tally.js";
 import type { LedgerReport } from "./ledger-report.js";
@@ -140,17 +141,10 @@ export interface FsckReport {
   readonly problems: readonly FsckProblem[];
 }
 
+/** What `casfs fsck` found: in the catalog, or on the disk. */
 export interface FsckProblem {
   readonly kind:
-    | "catalog-damaged"
-    | "name-without-file"
-    | "file-without-name"
-    | "wrong-link-count"
-    | "content-missing"
-    | "archive-unknown"
-    | "archive-missing"
-    | "archive-unreadable"
-    | "version-hidden"
+    | CatalogFinding["kind"]
     | "staged-missing"
     | "staged-short"
     | "staged-interrupted"
