@@ -250,7 +250,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     paths: new MountPaths(storage.catalog, root),
     dropDamaged: async (archive) => {
       const pinned = storage.cache.isPinned(archive);
-      await storage.cache.drop(archive);
+      await storage.cache.dropDamaged(archive);
       if (pinned) await storage.cache.setPinned(archive, true);
       kernel.bytesChanged(storage.catalog.contents.inodeOfArchive(archive));
     },

@@ -66,7 +66,11 @@ interface Shortage {
   readonly why: (freedBytes: number) => string;
 }
 
-type Resident = { -readonly [Field in keyof Omit<CachedRow, "key">]: CachedRow[Field] } & { openCount: number };
+type Resident = { -readonly [Field in keyof Omit<CachedRow, "key">]: CachedRow[Field] } & {
+  openCount: number;
+  /** Whoever still has it open reads nothing from it any more. */
+  isDamaged?: boolean;
+};
 
 export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   readonly #parts: ContentCacheParts;
@@ -130,8 +134,12 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       resident.openCount -= 1;
     };
     const whole = { sizeBytes: resident.sizeBytes, onShort: () => this.#cutWhileOpen(archive, resident) };
+    const require = () => {
+      if (resident.isDamaged === true) throw damagedWhileOpen(archive);
+    };
+    const hooks = { onClose: release, whole, require };
     try {
-      const file = await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", { onClose: release, whole });
+      const file = await ContentFileHandle.open(this.#parts.layout.cached(archive), "r", hooks);
       if (file.sizeBytes === resident.sizeBytes) return file;
       await file.close();
     } catch (error) {
@@ -203,6 +211,16 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       if (resident !== undefined) await this.#remove(archive, resident);
       else await this.#parts.index.remove(archive);
     });
+  }
+
+  /**
+   * Drops a copy whose bytes are wrong. Who has it open gets an error from now on: the pages that the kernel would read
+   * by that handle are those of the file, and the next reader, with the right copy, would be shown them.
+   */
+  async dropDamaged(archive: ArchiveKey): Promise<void> {
+    const resident = this.#residents.peek(archive);
+    if (resident !== undefined) resident.isDamaged = true;
+    await this.drop(archive);
   }
 
   async setPinned(archive: ArchiveKey, pinned: boolean): Promise<void> {
@@ -431,9 +449,15 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   }
 }
 
+function damagedWhileOpen(archive: ArchiveKey): CorruptError {
+  return new CorruptError(`Cannot read archive ${archive}: its cached copy is damaged`, {
+    hint: "Open the file again: that recalls it",
+  });
+}
+
 const staleLandingMs = ms(48 * 3600 * 1000);
 
-function rowOf(key: ArchiveKey, { openCount: _, ...row }: Resident): CachedRow {
+function rowOf(key: ArchiveKey, { openCount: _, isDamaged: __, ...row }: Resident): CachedRow {
   return { key, ...row };
 }
 

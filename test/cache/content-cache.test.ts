@@ -75,6 +75,18 @@ test("a copy that somebody cuts while it is open is an error, not an end of file
   expect(fixture.cache.has(key(7))).toBe(false);
 });
 
+test("who has a damaged copy open when it is dropped reads nothing more from it; the next copy is read", async () => {
+  await using fixture = await CacheFixture.create();
+  await fixture.adopt(7, bytesOf(7, 5000));
+  const file = await fixture.cache.open(key(7));
+  await fixture.cache.dropDamaged(key(7));
+  await expect(file.read(0, new Uint8Array(100))).rejects.toMatchObject({ kind: "corrupt" });
+  await fixture.adopt(7, bytesOf(7, 5000));
+  expectBytes(await fixture.read(7), bytesOf(7, 5000));
+  await expect(file.read(0, new Uint8Array(100))).rejects.toMatchObject({ kind: "corrupt" });
+  await file.close();
+});
+
 test("an incomplete landing cannot be committed", async () => {
   await using fixture = await CacheFixture.create();
   await using landing = await fixture.cache.begin(coldArchive(3, bytesOf(3, 100)));
