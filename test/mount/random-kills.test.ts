@@ -52,6 +52,7 @@ describe.skipIf(reason !== undefined)(`random deaths${reason ? ` (skipped: ${rea
         await writing;
         await mount.start();
         await expectPromisesKept(mount, trees);
+        if (kill % 50 === 0) console.log(`seed ${seed}: ${kill} deaths, ${answered()} changes that were answered`);
       }
       const done = writers.reduce((sum, writer) => sum + writer.changes, 0);
       console.log(`seed ${seed}: ${kills} deaths, ${done} changes that were answered`);

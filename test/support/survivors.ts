@@ -41,22 +41,25 @@ export async function settled(mount: KilledMount): Promise<void> {
 export async function expectPromisesKept(mount: KilledMount, trees: readonly PromisedTree[]): Promise<void> {
   const doubtful = new Map(trees.map((tree) => [tree, tree.inFlight]));
   for (const tree of trees) await tree.check();
+  // Before anything is removed: a file whose one name goes still has the others.
+  const excused = new Map(trees.map((tree) => [tree, namesOf(tree, doubtful.get(tree)?.paths ?? [])]));
   for (let { suspects } = await status(mount); suspects.length > 0; { suspects } = await status(mount)) {
     for (const { path } of suspects) {
       const full = mount.place.path(path);
       const owner = trees.find((tree) => full.startsWith(`${tree.root}/`));
       const below = owner && relative(owner.root, full);
       const isExcused =
-        below !== undefined && (doubtful.get(owner!)?.paths ?? []).some((name) => names(owner!, name, below));
+        below !== undefined &&
+        excused.get(owner!)!.some((name) => below === name || below.startsWith(`${name} (interrupted`));
       expect(isExcused, `${path} is marked as interrupted, under way was ${doubtful.get(owner!)?.what}`).toBe(true);
       await owner!.discard(below!);
     }
   }
 }
 
-/** Whether `path` is `name`, another name of the same file, or what was put aside of it. */
-function names(tree: PromisedTree, name: string, path: string): boolean {
-  return path === name || path.startsWith(`${name} (interrupted`) || tree.areSame(name, path);
+/** All names of the files that are called `paths`. */
+function namesOf(tree: PromisedTree, paths: readonly string[]): string[] {
+  return [...paths, ...tree.paths.filter((path) => paths.some((one) => tree.areSame(one, path)))];
 }
 
 const status = (mount: KilledMount) => asking(mount, (control) => control.status());
