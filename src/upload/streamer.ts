@@ -75,6 +75,11 @@ export class Streamer {
     return [...this.#streams.values()].some((stream) => stream.hasRoomComing);
   }
 
+  /** Whether another file is being streamed: its writer goes on, and needs room itself then, or closes it. */
+  hasOther(content: ContentId): boolean {
+    return this.#streams.size > (this.#streams.has(content) ? 1 : 0);
+  }
+
   status(content: ContentId): StreamStatus | undefined {
     return this.#streams.get(content)?.status();
   }

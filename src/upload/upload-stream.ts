@@ -160,9 +160,18 @@ export class UploadStream {
 
   /** Whether bytes will leave the disk without anybody's doing. */
   get hasRoomComing(): boolean {
-    const { isSending, keptCount } = this.#state;
+    const { isSending } = this.#state;
     const canDrop = this.#isSpilled && !this.#cannotDrop && !this.#stopped && this.#lost === undefined;
-    return canDrop && (this.#dropCount > 0 || isSending || keptCount > 0 || this.#state.hasNext(this.#file));
+    return canDrop && (this.#dropCount > 0 || isSending || this.#hasDroppable || this.#state.hasNext(this.#file));
+  }
+
+  /** Not a last part that stays until something follows it. */
+  get #hasDroppable(): boolean {
+    return this.#state.keptCount > 0 && this.#state.droppable(this.#droppableEndBytes).length > 0;
+  }
+
+  get #droppableEndBytes(): number {
+    return this.#isPressed ? this.#file.sizeBytes : this.#file.sizeBytes - 1;
   }
 
   /** Before `range` is written. `endWrite` has to follow. @throws FileSystemError "corrupt", "too-large". */
@@ -426,8 +435,7 @@ export class UploadStream {
   /** Marks them at once, so that no read or write slips in; neighbours together. */
   #takeDroppable(): ByteRange[] {
     const ranges: ByteRange[] = [];
-    const endBytes = this.#isPressed ? this.#file.sizeBytes : this.#file.sizeBytes - 1;
-    for (const part of this.#state.droppable(endBytes)) {
+    for (const part of this.#state.droppable(this.#droppableEndBytes)) {
       if (!this.#state.drop(part)) continue;
       this.#parts.files.markDropped(this.content, part.range);
       const last = ranges.at(-1);

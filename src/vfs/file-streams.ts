@@ -62,6 +62,11 @@ export class FileStreams {
     return this.#parts.streams.hasRoomComing;
   }
 
+  /** Whether somebody else's file will, as soon as its writer goes on. */
+  hasOther(content: ContentId): boolean {
+    return this.#parts.streams.hasOther(content);
+  }
+
   /** Whether the file can only become an archive by what was sent while it was written. */
   isSpilled(open: OpenFile): boolean {
     return open.stream?.isSpilled === true || !this.#isWhole(open);

@@ -128,7 +128,7 @@ export interface UploadRequests {
 }
 
 /** What the file system asks of `upload/` for files that are still written. */
-export type StreamRequests = Pick<Streamer, "begin" | "end" | "hasRoomComing" | "status" | "watch">;
+export type StreamRequests = Pick<Streamer, "begin" | "end" | "hasOther" | "hasRoomComing" | "status" | "watch">;
 
 /**
  * Who has a file open, as far as the system tells. The kernel tells of a close() of every copy of a descriptor, those

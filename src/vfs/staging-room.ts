@@ -35,6 +35,8 @@ export interface StagingRoomParts {
 /** Room that files which are still written give back, as the service confirms parts of them. */
 export interface RoomFromStreams {
   readonly hasRoomComing: boolean;
+  /** Whether another file is on its way while it is written: its writer will need room itself, or close it. */
+  hasOther(content: ContentId): boolean;
   /** Nothing else makes room for that writer. @returns whether its own file will. */
   spill(writer: { readonly ino: InodeNumber; readonly content: ContentId }): boolean;
 }
@@ -250,11 +252,18 @@ export class StagingRoom {
     const fits = budget.couldFit(waiter.content, waiter.range);
     if (!fits && !streams.spill(waiter)) return "the file alone would be larger than --staging-size";
     if (budget.isLeaving || this.#sealing > 0) return undefined;
-    if (fits && uploads.size === 0 && !streams.hasRoomComing && !streams.spill(waiter)) {
+    const isHopeless = () => !streams.hasRoomComing && !this.#spillAny(waiter) && !streams.hasOther(waiter.content);
+    if (fits && uploads.size === 0 && isHopeless()) {
       return "nothing that is closed waits for its upload, so nothing will free any";
     }
     if (this.#stalled) return `no upload has made progress for ${formatDuration(settings.stallTimeoutMs)}`;
     return undefined;
+  }
+
+  /** Of several who wait, another's file may be the one that has all the room. */
+  #spillAny(first: Waiter): boolean {
+    const { streams } = this.#parts;
+    return streams.spill(first) || [...this.#waiters].some((waiter) => waiter !== first && streams.spill(waiter));
   }
 
   /** @returns whether waiting is in vain, which the waiter is told then. */

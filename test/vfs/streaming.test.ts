@@ -394,6 +394,22 @@ describe("a file that does not fit into staging", () => {
     expect(it.streams.snapshot()[0]).toMatchObject({ lastError: "Down" });
   });
 
+  test("several of them at once go through it side by side", async () => {
+    const stream = { ...plan, thresholdBytes: MIB };
+    await using it = await TestVault.create({ ...small, settings: { ...small.settings, stream } });
+    const names = ["a", "b", "c"];
+    const handles = await Promise.all(names.map((name) => it.open(name, writing)));
+    const write = async (handle: number) => {
+      for (let offset = 0; offset < 9 * MIB; offset += MIB / 4) {
+        await it.pwrite(handle, offset, large.subarray(offset, offset + MIB / 4));
+      }
+      await it.close(handle);
+    };
+    expect(await finish(it, Promise.all(handles.map(write)))).toBe("done");
+    await it.until(() => archives(it).length === 3);
+    for (const bytes of archives(it)) expectBytes(bytes, large.subarray(0, 9 * MIB));
+  });
+
   test("without a limit the disk is one: it is spilled when nothing else frees any", async () => {
     let freeBytes = 6 * MIB;
     const layout = () => new CacheLayout(it.directory).stagingDirectory;
