@@ -410,6 +410,19 @@ describe("a file that does not fit into staging", () => {
     for (const bytes of archives(it)) expectBytes(bytes, large.subarray(0, 9 * MIB));
   });
 
+  test("several of them: one that has no room to give waits for another that is written", async () => {
+    await using it = await TestVault.create(small);
+    const [full, little] = [await begun(it, "full", 6), await it.open("little", writing)];
+    const write = watched(it.pwrite(little, 0, Buffer.from("little")));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(write.outcome).toBe("waiting");
+    expect(await finish(it, it.pwrite(full, 6 * MIB, large.subarray(6 * MIB, 7 * MIB)))).toBe("done");
+    await it.until(() => write.outcome === "done");
+    expect(await close(it, little)).toBe("done");
+    expect(await close(it, full)).toBe("done");
+    expectBytes(archives(it).find((bytes) => bytes.length > MIB)!, large.subarray(0, 7 * MIB));
+  });
+
   test("without a limit the disk is one: it is spilled when nothing else frees any", async () => {
     let freeBytes = 6 * MIB;
     const layout = () => new CacheLayout(it.directory).stagingDirectory;
