@@ -183,6 +183,8 @@ export class UploadStream {
 
   endWrite(range: ByteRange): void {
     this.#state.endWrite(range);
+    // A last part that was kept has got a follower: nothing else would tell that it may go.
+    if (this.#isSpilled && this.#dropCount === 0 && this.#hasDroppable) this.#drop();
     this.#pump();
   }
 
