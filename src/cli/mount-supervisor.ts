@@ -23,8 +23,12 @@ export interface SupervisedMount {
   readonly mountpoint: string;
   readonly flags: Flags;
   readonly starter: Starter;
+  /** In which the command was given. */
+  readonly directory: string;
   readonly tell: (line: string) => void;
 }
+
+const stopSignals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /** So many restarts in so short a time help nobody. */
 const restartsMax = 5;
@@ -39,24 +43,47 @@ export async function superviseMount(mount: SupervisedMount): Promise<void> {
   const { allowOther, readOnly, stateDirectory } = config;
   const device = await mountDevice({ mountpoint, source: mountSource(stateDirectory), allowOther, readOnly });
   const mounted = await device.find();
+  const isMounted = async () => (await device.find())?.device === mounted?.device;
+  // Also between two workers: a supervisor that ends then would take the device with it, and leave a stale mount.
+  using stop = new StopRequest();
   try {
-    await runWorkers(mount, device, async () => (await device.find())?.device === mounted?.device);
+    await runWorkers(mount, device, { isMounted, stop });
+    if (stop.isAsked && (await isMounted())) await unmountPath(mountpoint, { lazy: true });
   } catch (error) {
     await unmountPath(mountpoint, { lazy: true }).catch(() => undefined);
     throw error;
   }
 }
 
+/** Signals that ask for the end; the worker of the moment hears of them. */
+class StopRequest implements Disposable {
+  isAsked = false;
+  worker: ChildProcess | undefined;
+  readonly ask = () => {
+    this.isAsked = true;
+    this.worker?.kill("SIGTERM");
+  };
+
+  constructor() {
+    for (const signal of stopSignals) process.on(signal, this.ask);
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of stopSignals) process.off(signal, this.ask);
+  }
+}
+
 async function runWorkers(
   mount: SupervisedMount,
   device: MountedDevice,
-  isMounted: () => Promise<boolean>,
+  { isMounted, stop }: { readonly isMounted: () => Promise<boolean>; readonly stop: StopRequest },
 ): Promise<void> {
   const ends: number[] = [];
-  for (let generation = 0; ; generation++) {
+  for (let generation = 0; !stop.isAsked; generation++) {
     const worker = startWorker(mount, device.fileDescriptor, generation);
-    const { how, isEnd } = await ended(mount, worker, generation);
-    if (isEnd || !(await isMounted())) return;
+    stop.worker = worker;
+    const { how, isEnd } = await ended(mount, { worker, generation, stop });
+    if (isEnd || stop.isAsked || !(await isMounted())) return;
     const now = systemClock.now();
     ends.push(now);
     if (ends.filter((at) => at > now - restartsWithinMs).length > restartsMax) {
@@ -71,12 +98,18 @@ async function runWorkers(
   }
 }
 
-function startWorker({ mountpoint, flags }: SupervisedMount, fileDescriptor: number, generation: number): ChildProcess {
+function startWorker(
+  { config, mountpoint, flags, directory }: SupervisedMount,
+  fileDescriptor: number,
+  generation: number,
+): ChildProcess {
   const task: WorkerTask = { mountpoint, fileDescriptor: workerDescriptor, generation };
-  const words = ["mount", mountpoint, ...flagArguments(flags, { except: ["daemon", "secretKey"] }), "--no-daemon"];
-  return spawn(process.execPath, [mainFile, ...words], {
+  // Whatever has become of casfs.toml meanwhile: the mount stays that of its state directory.
+  const given = flagArguments({ ...flags, state: config.stateDirectory }, { except: ["daemon", "secretKey"] });
+  return spawn(process.execPath, [mainFile, "mount", mountpoint, ...given, "--no-daemon"], {
     stdio: ["ignore", "inherit", "inherit", "ipc", fileDescriptor],
-    cwd: "/",
+    // Relative paths mean what they meant to whoever typed them; the worker leaves the directory when it has read them.
+    cwd: directory,
     env: { ...process.env, [workerVariable]: JSON.stringify(task) },
   });
 }
@@ -84,29 +117,25 @@ function startWorker({ mountpoint, flags }: SupervisedMount, fileDescriptor: num
 /** How it ended; `isEnd` when that was the end of the mount. @throws FileSystemError when the first one cannot start. */
 async function ended(
   { starter, mountpoint }: SupervisedMount,
-  worker: ChildProcess,
-  generation: number,
+  {
+    worker,
+    generation,
+    stop,
+  }: { readonly worker: ChildProcess; readonly generation: number; readonly stop: StopRequest },
 ): Promise<{ readonly how: string; readonly isEnd: boolean }> {
-  const stop = () => void worker.kill("SIGTERM");
-  const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
-  for (const signal of signals) process.on(signal, stop);
-  starter.onGone(stop);
+  starter.onGone(stop.ask);
   let failure: Extract<MountReport, { type: "failed" }> | undefined;
   worker.on("message", (report: MountReport) => {
     if (report.type === "failed") failure = report;
     else if (generation === 0) starter.ready({ ...report.ready, mountpoint });
   });
-  try {
-    return await new Promise((resolve, reject) => {
-      worker.once("error", reject);
-      worker.once("exit", (code, signal) => {
-        if (failure !== undefined && generation === 0) {
-          const { message, hint } = failure;
-          reject(new FileSystemError("unavailable", message, hint === undefined ? {} : { hint }));
-        } else resolve({ how: signal === null ? `with status ${code}` : `by ${signal}`, isEnd: code === 0 });
-      });
+  return new Promise((resolve, reject) => {
+    worker.once("error", reject);
+    worker.once("exit", (code, signal) => {
+      if (failure !== undefined && generation === 0) {
+        const { message, hint } = failure;
+        reject(new FileSystemError("unavailable", message, hint === undefined ? {} : { hint }));
+      } else resolve({ how: signal === null ? `with status ${code}` : `by ${signal}`, isEnd: code === 0 });
     });
-  } finally {
-    for (const signal of signals) process.off(signal, stop);
-  }
+  });
 }

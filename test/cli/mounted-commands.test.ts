@@ -9,8 +9,9 @@ import { casfs, casfsProgram, type RunningCasfs, startCasfs, TestMount } from ".
 import { eventually, run, whyNoMount } from "../support/fuse-environment.js";
 
 const noMount = whyNoMount();
+const skipped = noMount === undefined ? "" : ` (skipped: ${noMount})`;
 
-describe.skipIf(noMount !== undefined)("on a mount of the embedded service", () => {
+describe.skipIf(noMount !== undefined)(`on a mount of the embedded service${skipped}`, () => {
   let mount: TestMount;
 
   beforeAll(async () => {
@@ -122,7 +123,7 @@ describe.skipIf(noMount !== undefined)("on a mount of the embedded service", () 
   });
 });
 
-describe.skipIf(noMount !== undefined)("beginning and ending", () => {
+describe.skipIf(noMount !== undefined)(`beginning and ending${skipped}`, () => {
   let mount: TestMount;
 
   beforeEach(async () => {
@@ -253,7 +254,7 @@ describe.skipIf(noMount !== undefined)("beginning and ending", () => {
   });
 });
 
-describe.skipIf(noMount !== undefined)("where recalls cost money", () => {
+describe.skipIf(noMount !== undefined)(`where recalls cost money${skipped}`, () => {
   let mount: TestMount;
   let server: RunningCasfs;
 

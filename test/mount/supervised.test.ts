@@ -3,7 +3,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { casfs, TestMount } from "../support/casfs-process.js";
+import { casfs, casfsProgram, TestMount } from "../support/casfs-process.js";
 import { run, shell, whyNoMount } from "../support/fuse-environment.js";
 import { testBytes } from "../support/test-bytes.js";
 
@@ -103,14 +103,27 @@ print(sorted(os.listdir(os.path.dirname(path))))`;
     expect((await readFile("/proc/self/mounts", "utf8")).includes(mount.mountpoint)).toBe(false);
   }, 180_000);
 
-  test("SIGTERM of the supervisor, and unmount, end both in order", async () => {
-    const pid = await worker();
-    const parent = /^PPid:\t(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
-    process.kill(Number(parent), "SIGTERM");
-    const gone = `for i in $(seq 300); do [ -d /proc/$1 ] || [ -d /proc/$2 ] || exit 0; sleep 0.1; done; exit 1`;
-    expect(await run("bash", ["-c", gone, "bash", String(pid), parent!], { timeoutMs: 60_000 })).toMatchObject({
-      status: 0,
-    });
-    expect((await shell('grep -c " $1 " /proc/self/mountinfo', mount.mountpoint)).stdout).toBe("0\n");
+  test.each([false, true])(
+    "SIGTERM of the supervisor ends both, also while a worker is replaced (%s)",
+    async (isReplaced) => {
+      const pid = await worker();
+      const parent = /^PPid:\t(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
+      if (isReplaced) process.kill(pid, "SIGKILL");
+      process.kill(Number(parent), "SIGTERM");
+      const gone = `for i in $(seq 300); do [ -d /proc/$1 ] || [ -d /proc/$2 ] || exit 0; sleep 0.1; done; exit 1`;
+      expect(await run("bash", ["-c", gone, "bash", String(pid), parent!], { timeoutMs: 60_000 })).toMatchObject({
+        status: 0,
+      });
+      expect((await shell('grep -c " $1 " /proc/self/mountinfo', mount.mountpoint)).stdout).toBe("0\n");
+    },
+    120_000,
+  );
+
+  test("relative paths are those of the directory in which the command was given", async () => {
+    await casfs("unmount", mount.mountpoint);
+    const script = `cd "$1" && ${process.execPath} "$2" mount mnt --daemon --local here/data --state here/state 2>/dev/null
+      mkdir mnt/v && echo x >mnt/v/a && ls here here/state/catalog.db`;
+    const result = await shell(script, mount.directory, casfsProgram);
+    expect(result.stdout).toBe(`mounted on ${mount.mountpoint}\nhere/state/catalog.db\n\nhere:\ndata\nstate\n`);
   }, 120_000);
 });

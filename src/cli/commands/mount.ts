@@ -45,9 +45,17 @@ async function mount(mountpoint: string, flags: Flags, terminal: Terminal): Prom
   try {
     if (starter !== undefined && process.env[supervisorVariable] !== undefined) {
       delete process.env[supervisorVariable];
+      const directory = process.cwd();
       process.chdir("/");
       const { superviseMount } = await import("../mount-supervisor.js");
-      return await superviseMount({ config, mountpoint, flags, starter, tell: (line) => terminal.tell(line) });
+      return await superviseMount({
+        config,
+        mountpoint,
+        flags,
+        directory,
+        starter,
+        tell: (line) => terminal.tell(line),
+      });
     }
     await mountHere(config, { mountpoint, starter, terminal });
   } catch (error) {
