@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
+import { type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
 import { run, shell, whyNoMount } from "../support/fuse-environment.js";
 
 const reason = whyNoMount();
@@ -39,16 +39,7 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
   const mountWith = (...options: readonly string[]) =>
     mount.mount(["--endpoint", endpoint, "--settle", "0s", ...options], key);
 
-  async function coldFiles(vault: string, count: number): Promise<void> {
-    const made = await shell(
-      'mkdir "$1" && for i in $(seq 1 $2); do head -c 5000 /dev/urandom > "$1/cold$i"; done',
-      mount.path(vault),
-      String(count),
-    );
-    expect(made).toMatchObject({ status: 0, stderr: "" });
-    expect(await casfs("wait", mount.path(vault))).toMatchObject({ status: 0 });
-    expect(await casfs("evict", mount.path(vault))).toMatchObject({ status: 0 });
-  }
+  const coldFiles = (vault: string, count: number) => mount.makeColdFiles(vault, count);
 
   test("cat of a cold file waits for the recall and prints the content", async () => {
     await mountWith();

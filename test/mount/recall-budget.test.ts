@@ -36,16 +36,7 @@ describe.skipIf(reason !== undefined)(`recall budget${reason ? ` (skipped: ${rea
   const mountWith = (...options: readonly string[]) =>
     mount.mount(["--endpoint", endpoint, "--settle", "0s", ...options], key);
 
-  async function coldFiles(vault: string, count: number): Promise<void> {
-    const made = await shell(
-      'mkdir "$1" && for i in $(seq 1 $2); do head -c 5000 /dev/urandom > "$1/cold$i"; done',
-      mount.path(vault),
-      String(count),
-    );
-    expect(made).toMatchObject({ status: 0, stderr: "" });
-    expect(await casfs("wait", mount.path(vault))).toMatchObject({ status: 0 });
-    expect(await casfs("evict", mount.path(vault))).toMatchObject({ status: 0 });
-  }
+  const coldFiles = (vault: string, count: number) => mount.makeColdFiles(vault, count);
 
   test("beyond --recall-limit an open fails with EDQUOT, a restart keeps the use, and a confirmed restore passes", async () => {
     await mountWith("--recall-limit", "8000/day", "--recall-cost-limit", "1/month");

@@ -12,7 +12,7 @@ import { httpCasService } from "../../src/client/http-cas-service.js";
 import { vaultName } from "../../src/domain/ids.js";
 import { readInventoryJson } from "../../src/protocol/inventory-wire.js";
 import type { InventoryEntry } from "../../src/restore/ports.js";
-import { type CommandResult, run } from "./fuse-environment.js";
+import { type CommandResult, run, shell } from "./fuse-environment.js";
 
 export const casfsProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
@@ -119,6 +119,17 @@ export class TestMount implements AsyncDisposable {
 
   path(...names: readonly string[]): string {
     return join(this.mountpoint, ...names);
+  }
+
+  /** A new vault with `cold1`, `cold2` ... of 5,000 bytes each, archived and evicted. @throws Error with what failed. */
+  async makeColdFiles(vault: string, count: number): Promise<void> {
+    const script = 'mkdir "$1" && for i in $(seq 1 $2); do head -c 5000 /dev/urandom >"$1/cold$i"; done';
+    const made = await shell(script, this.path(vault), String(count));
+    if (made.status !== 0 || made.stderr !== "") throw new Error(`Cannot make cold files: ${made.stderr}`);
+    for (const command of ["wait", "evict"]) {
+      const { status, stderr } = await casfs(command, this.path(vault));
+      if (status !== 0) throw new Error(`casfs ${command} ended with ${status}: ${stderr}`);
+    }
   }
 
   /** What `casfs status --json` prints, without the time that a process takes to start. */
