@@ -4,6 +4,7 @@ import { basename, join, relative } from "node:path";
 import { expect } from "vitest";
 import { vaultName } from "../../src/domain/ids.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
+import type { InventoryEntry } from "../../src/restore/ports.js";
 import type { KilledMount } from "./killed-mount.js";
 import { Interrupted, type PromisedTree } from "./promised-tree.js";
 
@@ -77,7 +78,7 @@ export async function expectVaultHolds(
   const [, ...kept] = await surplus(mount, vault, trees);
   if (kept.length > 0) {
     for (const tree of trees) {
-      const isMeant = kept.some((description) => description.startsWith(`casfs/1 ${basename(tree.root)}/`));
+      const isMeant = kept.some((description) => treeOf(description) === basename(tree.root));
       for (const { path, bytes } of isMeant ? tree.contents() : []) {
         await tree.write(path, Buffer.concat([bytes, Buffer.from("!")]));
       }
@@ -95,21 +96,41 @@ export interface VaultExpectation {
   readonly lostInitiates: number;
 }
 
-/** After an inventory: first what the vault lacks, then the descriptions of what it has beyond the files. */
+/** After an inventory: what `comparedWithVault` says. */
 async function surplus(mount: KilledMount, vault: string, trees: readonly PromisedTree[]): Promise<string[]> {
   await settled(mount);
   await asking(mount, (control) => control.refreshInventory({ vault, wait: true }, forever()));
   await settled(mount);
+  return comparedWithVault(trees, await mount.place.inventory(vault));
+}
+
+/**
+ * First what the vault lacks, then the descriptions of what it has beyond the files.
+ *
+ * An archive counts for a file of its own tree only: trees that were made alike have files with the same bytes, and a
+ * former version in one of them must not be taken for a file of another.
+ */
+export function comparedWithVault(
+  trees: readonly Pick<PromisedTree, "root" | "contents">[],
+  entries: readonly Pick<InventoryEntry, "description" | "treeHash">[],
+): string[] {
   const wanted = new Map<string, string[]>();
   for (const tree of trees) {
+    const name = basename(tree.root);
     for (const { path, bytes } of tree.contents()) {
       if (bytes.length === 0) continue;
-      const { treeHash } = digestOf(bytes);
-      wanted.set(treeHash, [...(wanted.get(treeHash) ?? []), join(basename(tree.root), path)]);
+      const key = `${name} ${digestOf(bytes).treeHash}`;
+      wanted.set(key, [...(wanted.get(key) ?? []), join(name, path)]);
     }
   }
-  const entries = await mount.place.inventory(vault);
-  const extra = entries.filter(({ treeHash }) => wanted.get(treeHash)?.pop() === undefined);
+  const extra = entries.filter(
+    ({ description, treeHash }) => wanted.get(`${treeOf(description)} ${treeHash}`)?.pop() === undefined,
+  );
   const missing = [...wanted.values()].flat();
   return [`missing: ${missing.join(", ") || "nothing"}`, ...extra.map(({ description }) => description)];
+}
+
+/** The tree, a directory at the top of the vault, below which an archive was made. */
+function treeOf(description: string): string | undefined {
+  return /^casfs\/1 ([^/]*)\//.exec(description)?.[1];
 }
