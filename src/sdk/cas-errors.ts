@@ -38,14 +38,14 @@ export class CASServerError extends Error {
   readonly content: string | undefined;
   readonly #text: string;
 
-  constructor({ status, body, requestId }: ServerAnswer) {
+  constructor({ status, body, requestId }: ServerAnswer, options?: ErrorOptions) {
     const fields = errorFields(body);
     const origin = `request_id=${requestId ?? ""}`;
     const text =
       fields === undefined
         ? `Expected 2xx, got (${status}, content=${printable(body.slice(0, contentCharactersMax))}, ${origin})`
         : `Expected 2xx, got (${status}, code=${fields.code ?? ""}, message=${fields.message ?? ""}, type=${fields.type ?? ""}, ${origin})`;
-    super(text); // so that the stack, which is printed when nobody catches it, tells everything
+    super(text, options); // so that the stack, which is printed when nobody catches it, tells everything
     this.message = fields?.message ?? text;
     this.status = status;
     this.code = fields?.code;
@@ -107,7 +107,7 @@ export class HashDoesNotMatchError extends CASClientError {
 export function sdkErrorOf(error: unknown): unknown {
   if (error instanceof AnsweredServiceError) return new CASServerError(error.answer);
   if (error instanceof UploadForgottenError && error.cause instanceof AnsweredServiceError) {
-    return new CASServerError(error.cause.answer);
+    return new CASServerError(error.cause.answer, { cause: error }); // what to look for in an inventory
   }
   if (!(error instanceof CasfsError)) return error;
   const isMismatch =

@@ -12,7 +12,7 @@ import { sourceStats, type UploadOptions, uploadSource } from "./archive-upload.
 import { type ByteSpan, parseRangeFromStr, toByteRange } from "./byte-span.js";
 import type { CASResponse } from "./cas-api.js";
 import { clientPartsOf } from "./cas-client.js";
-import { CASClientError, HashDoesNotMatchError } from "./cas-errors.js";
+import { CASClientError, CASServerError, HashDoesNotMatchError } from "./cas-errors.js";
 import { combineTreeHashes } from "./content-hashes.js";
 import type { MultipartUploadProperties, PartProperties } from "./upload-properties.js";
 import type { Vault } from "./vault.js";
@@ -172,14 +172,19 @@ export class MultipartUpload {
   }
 
   /**
-   * Compares what the service has with the file at `filePath`, then sends the rest and completes the upload.
+   * Compares what the service has with the file at `filePath`, then sends the rest and completes the upload. One whose
+   * completion had no answer is asked for its archive, which the service knows for an hour.
    *
    * @returns the archive's id.
    * @throws HashDoesNotMatchError when a part is not of this file; otherwise as `start`.
    */
   async resume(filePath: string, options: SendPartsOptions = {}): Promise<string> {
     this.#sizeTotal = (await sourceStats(filePath)).size;
-    this.#parts = await listedParts(this.vault, this.id, options);
+    this.#parts = await listedParts(this.vault, this.id, options).catch((error: unknown) => {
+      // Completed, perhaps: `start` asks.
+      if (error instanceof CASServerError && error.status === 404) return [];
+      throw error;
+    });
     this.#sizeCompleted = sizeOf(this.#parts);
     const { parallel = defaultParallel, signal } = options;
     await forEachConcurrently(this.#parts, { concurrency: parallel, signal }, (part) =>

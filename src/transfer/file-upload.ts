@@ -48,8 +48,9 @@ export interface FileUploadOptions {
   readonly onCompleting?: ((treeHash: TreeHashHex) => Promise<void> | void) | undefined;
   /**
    * What `onCompleting` told an earlier call with the same upload and, as far as the caller can tell, the same bytes.
-   * When the upload is not there any more, the answer to its completion was lost: it is asked for again, which gives
-   * the archive within an hour (cas-api section 10.3), instead of a second archive.
+   * When the upload is not there any more, the answer to its completion may have been lost: it is asked for again, which
+   * gives the archive within an hour (cas-api section 10.3), instead of a second archive. Without this hash the source
+   * is read for it.
    */
   readonly completing?: TreeHashHex | undefined;
   readonly onProgress?: ((progress: UploadTransferProgress) => void) | undefined;
@@ -66,8 +67,8 @@ export interface UploadedArchive {
  * Uploads the file at `path`.
  *
  * @throws FileSystemError "not-found", or "invalid" for what is not a regular file or is empty; SourceChangedError when
- * the file changed meanwhile; UploadForgottenError when the service does not know the upload (any more): begin anew;
- * UploadMismatchError when the resumed upload cannot be of this file; FileSystemError "too-large" for a file larger than
+ * the file changed meanwhile; UploadForgottenError when the service does not know the upload to be resumed (any more), nor
+ * which archive it became; UploadMismatchError when that upload cannot be of this file; FileSystemError "too-large" for a file larger than
  * any archive; otherwise ServiceError. An abort rejects with `signal.reason`. Parts that were sent stay for `resume`.
  */
 export async function uploadFile(

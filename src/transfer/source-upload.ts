@@ -2,7 +2,8 @@
  * Uploads a source of known length: in one request, or in parts that a later call resumes.
  *
  * Relies on: a source that hashes and reads the same every time, and notices when it does not.
- * Never: completes an upload of a source that changed; aborts one.
+ * Never: completes an upload of a source that changed; aborts one; sends again what is an archive already, as far as the
+ * service knows it.
  */
 
 import { type ByteCount, byteRange, MIB } from "../domain/bytes.js";
@@ -19,6 +20,7 @@ import type { CasService, NewPart, TreeHashHex } from "../protocol/service.js";
 import { partCount, planParts } from "../upload/part-plan.js";
 import { listPresentParts, type PartSource, PresentParts, sendMissingParts } from "../upload/part-sender.js";
 import type { FileUploadDeps, FileUploadOptions, UploadedArchive } from "./file-upload.js";
+import { findCompleted, treeHashOf } from "./lost-completion.js";
 import { defaultParallel } from "./transfer-deps.js";
 import { UploadForgottenError, UploadMismatchError } from "./transfer-errors.js";
 import { UploadMeter } from "./upload-meter.js";
@@ -66,12 +68,15 @@ class SourceUpload {
   }
 
   async resume(uploadId: UploadId): Promise<UploadedArchive> {
-    const { completing } = this.#options;
+    const { vault, completing, signal, parallel = defaultParallel } = this.#options;
     try {
       return await whileKnown(uploadId, () => this.#goOn(uploadId));
     } catch (error) {
-      if (!(error instanceof UploadForgottenError) || completing === undefined) throw error;
-      return await whileKnown(uploadId, () => this.#complete(uploadId, completing));
+      if (!(error instanceof UploadForgottenError)) throw error;
+      const treeHash = completing ?? (await treeHashOf(this.#source, { parallel, signal }));
+      await this.#source.checkUnchanged();
+      const whole = { sizeBytes: this.#source.sizeBytes, treeHash };
+      return await findCompleted(this.#service, { vault, uploadId, whole }, signal);
     }
   }
 

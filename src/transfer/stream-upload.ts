@@ -6,7 +6,7 @@
  */
 
 import { type ByteCount, byteCount, MIB, rangeLength } from "../domain/bytes.js";
-import { FileSystemError } from "../domain/errors.js";
+import { FileSystemError, isMissing } from "../domain/errors.js";
 import type { UploadId } from "../domain/ids.js";
 import { AbortScope } from "../lib/abort-scope.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
@@ -16,6 +16,7 @@ import { combineTreeHashes } from "../protocol/tree-hash.js";
 import { usablePartSize } from "../upload/part-plan.js";
 import { listPresentParts, PresentParts } from "../upload/part-sender.js";
 import type { FileUploadDeps, FileUploadOptions, UploadedArchive } from "./file-upload.js";
+import { findCompleted } from "./lost-completion.js";
 import { MemorySource, piecesOfBytes } from "./memory-source.js";
 import { emptySource, uploadSizedSource, whileKnown } from "./source-upload.js";
 import { type StreamPart, streamParts } from "./stream-parts.js";
@@ -103,13 +104,27 @@ class StreamUpload {
 
   async #resume(stream: AsyncIterable<Uint8Array>, uploadId: UploadId): Promise<UploadedArchive> {
     const { signal } = this.#scope;
-    return whileKnown(uploadId, async () => {
-      const { vault } = this.#options;
-      const { upload, present } = await listPresentParts(this.#service, { vault, uploadId }, signal);
-      const { partSizeBytes } = upload;
-      const parts = this.#counted(streamParts(stream, partSizeBytes, signal));
-      return await this.#sendParts(parts, { uploadId, partSizeBytes, present });
+    const { vault } = this.#options;
+    const found = await listPresentParts(this.#service, { vault, uploadId }, signal).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
     });
+    if (found === undefined) return this.#find(stream, uploadId);
+    const { partSizeBytes } = found.upload;
+    const parts = this.#counted(streamParts(stream, partSizeBytes, signal));
+    const upload = { uploadId, partSizeBytes, present: found.present };
+    return whileKnown(uploadId, () => this.#sendParts(parts, upload));
+  }
+
+  /** The upload is not there any more: the stream is read for its hash only, which tells what became of it. */
+  async #find(stream: AsyncIterable<Uint8Array>, uploadId: UploadId): Promise<UploadedArchive> {
+    const { signal } = this.#scope;
+    const hashes: TreeHashHex[] = [];
+    for await (const part of this.#counted(streamParts(stream, clientPartSizeBytesMin, signal))) {
+      hashes.push(part.treeHash);
+    }
+    if (hashes.length === 0) throw emptySource("the stream");
+    const whole = { sizeBytes: byteCount(this.#totalBytes), treeHash: combineTreeHashes(hashes) };
+    return findCompleted(this.#service, { vault: this.#options.vault, uploadId, whole }, signal);
   }
 
   async #sendWhole({ range, bytes, sha256, treeHash }: StreamPart): Promise<UploadedArchive> {

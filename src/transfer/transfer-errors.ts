@@ -2,6 +2,7 @@
 
 import { CasfsError, type CasfsErrorOptions } from "../domain/errors.js";
 import type { UploadId } from "../domain/ids.js";
+import type { TreeHashHex } from "../protocol/service.js";
 
 /** The source was written to, replaced or cut while it was uploaded; nothing of it became an archive. */
 export class SourceChangedError extends CasfsError {
@@ -19,18 +20,28 @@ export class SourceChangedError extends CasfsError {
   }
 }
 
-/** The service does not know the upload: it was completed, aborted, has expired, or never was in this vault. */
+/**
+ * The service does not know the upload: it was aborted, has expired, never was in this vault, or was completed longer ago
+ * than the service remembers.
+ */
 export class UploadForgottenError extends CasfsError {
   override readonly name = "UploadForgottenError";
   override readonly kind = "not-found";
+  /** Of the archive that there is if the upload was completed; undefined when nobody asked for it. */
+  readonly treeHash: TreeHashHex | undefined;
   constructor(
     readonly uploadId: UploadId,
-    options?: CasfsErrorOptions,
+    { treeHash, ...options }: CasfsErrorOptions & { readonly treeHash?: TreeHashHex } = {},
   ) {
+    const archive = `an archive with the tree hash ${treeHash}`;
     super(`Cannot go on with the upload ${uploadId}: the service does not know it (any more)`, {
-      hint: "Begin a new upload",
+      hint:
+        treeHash === undefined
+          ? "Begin a new upload"
+          : `If it was completed, the vault's next inventory has ${archive}; if not, begin a new upload`,
       ...options,
     });
+    this.treeHash = treeHash;
   }
 }
 

@@ -234,6 +234,8 @@ class Attempt {
   async #sendParts(upload: PartsUpload, { resumed }: { readonly resumed: boolean }): Promise<ArchivedContent> {
     const treeHash = await this.#sendMissingParts(upload, resumed ? await this.#listParts(upload) : new PresentParts());
     await this.#parts.journal.willComplete(this.#pending.content, treeHash);
+    // The upload is gone with it: after a power loss the journal must say what to ask for.
+    await this.#parts.journal.flush();
     return this.#complete(upload, treeHash);
   }
 

@@ -2,7 +2,7 @@
 
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -56,15 +56,14 @@ async function kill(command: ChildProcess): Promise<void> {
 test("an upload that was killed goes on: only what is missing is sent, and nothing is left behind", async () => {
   await using proxy = await FaultProxy.start(service.port);
   await kill(await heldUp(proxy, ["archive", "put", "backup", file, ...small], { operation: "uploadPart", nth: 4 }));
-  const records = join(service.home, ".local/state/casfs/uploads");
-  const [record] = await readdir(records);
-  expect((await stat(join(records, record!))).mode & 0o777).toBe(0o600);
+  const [record] = await readdir(service.records);
+  expect((await stat(join(service.records, record!))).mode & 0o777).toBe(0o600);
   expect(proxy.count("uploadPart", { answered: true })).toBe(3);
 
   const resumed = await service.casfs(["archive", "put", "backup", file, ...small, "--json"], { url: proxy.url });
   expect(resumed).toMatchObject({ status: 0, stderr: expect.stringContaining("going on with the upload") });
   expect(proxy.count("uploadPart", { answered: true })).toBe(7);
-  expect(await readdir(records)).toEqual([]);
+  expect(await readdir(service.records)).toEqual([]);
   const [sent] = JSON.parse(resumed.stdout).archives;
   expect(sent).toMatchObject({ sizeInBytes: sizeBytes, treeHash: digestOf(testBytes(sizeBytes)).treeHash });
   archive = sent.archiveId;
@@ -117,6 +116,21 @@ test("an upload that the service has forgotten begins anew, and says so", async 
   const again = await service.casfs(command, { url: proxy.url });
   expect(again).toMatchObject({ status: 0, stdout: expect.stringMatching(/^\S{128}\n$/) });
   expect(again.stderr).toContain("beginning anew");
+});
+
+test("an upload that was completed longer ago than the service knows is looked for before it is sent again", async () => {
+  await using proxy = await FaultProxy.start(service.port);
+  const command = ["archive", "put", "backup", await service.file("long-ago", 17 * MIB), ...small];
+  await kill(await heldUp(proxy, command, { operation: "uploadPart", nth: 2 }));
+  const [path] = (await readdir(service.records)).map((name) => join(service.records, name));
+  const record = JSON.parse(await readFile(path!, "utf8"));
+  const { treeHash } = digestOf(testBytes(17 * MIB));
+  await writeFile(path!, JSON.stringify({ ...record, completing: treeHash }));
+  await service.casfs(["upload", "abort", "backup", record.uploadId]);
+  const first = await service.casfs(command, { url: proxy.url });
+  expect(first).toMatchObject({ status: 1, stdout: "" });
+  expect(first.stderr).toContain(`see \`casfs archive ls backup --fresh\` for the tree hash ${treeHash}`);
+  expect(await service.casfs(command, { url: proxy.url })).toMatchObject({ status: 0 });
 });
 
 test("Ctrl-C says what is kept and exits 130", async () => {

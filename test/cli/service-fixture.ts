@@ -84,6 +84,11 @@ export class ServiceFixture implements AsyncDisposable {
     });
   }
 
+  /** Where commands write down their unfinished uploads. */
+  get records(): string {
+    return join(this.home, ".local/state/casfs/uploads");
+  }
+
   path(name: string): string {
     return join(this.directory, name);
   }

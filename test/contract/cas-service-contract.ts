@@ -195,6 +195,18 @@ export function describeCasService(name: string, start: () => Promise<ServiceUnd
         expect((await service.listMultipartUploads(vault)).items).toEqual([]);
       });
 
+      test("repeating a Complete with other bytes is refused, and the archive is what it was", async () => {
+        const upload = await begin();
+        await send(upload, part(0), part(1), part(2));
+        const archive = await service.completeMultipartUpload(vault, upload, completion);
+        const other = { ...completion, treeHash: digestOf(testBytes(10, 3)).treeHash };
+        const otherHash = service.completeMultipartUpload(vault, upload, other);
+        await expect(otherHash).rejects.toMatchObject({ fault: "digest" });
+        const longer = { ...completion, sizeBytes: byteCount(completion.sizeBytes + 1) };
+        await expect(service.completeMultipartUpload(vault, upload, longer)).rejects.toMatchObject(refused);
+        expect(await service.completeMultipartUpload(vault, upload, completion)).toBe(archive);
+      });
+
       test("a Complete that does not add up leaves the upload to be repaired", async () => {
         const upload = await begin();
         await send(upload, part(0), part(2));

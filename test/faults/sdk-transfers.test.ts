@@ -119,6 +119,23 @@ describe("a file that goes in parts", () => {
     expect(await place.openUploads()).toHaveLength(strays);
   });
 
+  test("is the archive that it became, when Complete was done and nobody said so until it was given up", async () => {
+    place.plan(
+      on("completeMultipartUpload", { nth: 1 }, faults.lostAnswer()),
+      on("completeMultipartUpload", { next: 5 }, faults.throttled()),
+    );
+    let resume: UploadId | undefined;
+    const onInitiated = (id: UploadId) => {
+      resume = id;
+    };
+    await expect(upload("large", { onInitiated })).rejects.toMatchObject({ fault: "throttled" });
+    place.plan();
+    const { archiveId } = await upload("large", { resume });
+    expect((await place.archives()).map((archive) => archive.archiveId)).toEqual([archiveId]);
+    expect(place.proxy.count("uploadPart")).toBe(2);
+    expect((await place.bytesOf(archiveId)).equals(large)).toBe(true);
+  });
+
   test("is given up while the service is down, and resumed with the part that is missing", async () => {
     const second = ({ header }: { header(name: string): string | undefined }) =>
       header("content-range")?.startsWith(`bytes ${partBytes}-`) === true;

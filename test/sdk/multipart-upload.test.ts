@@ -67,6 +67,19 @@ test("an unfinished upload is found again with its parts, and resumed with its f
   expect(upload.treeHash).toBe(digestOf(content).treeHash);
 });
 
+test("an upload whose Complete had no answer is resumed with its file, and is the archive that it became", async () => {
+  await using sdk = await SdkServer.start();
+  const vault = await sdk.vault();
+  const upload = await vault.initiateMultipartUpload(file);
+  const archiveId = await upload.start();
+  const known = new MultipartUpload(vault, upload.properties);
+  expect(await known.resume(file)).toBe(archiveId);
+  expect(await vault.uploadArchive(file, { resume: upload.id })).toBe(archiveId);
+  const other = join(directory, "other");
+  await writeFile(other, testBytes(content.length, 9));
+  await expect(known.resume(other)).rejects.toBeInstanceOf(HashDoesNotMatchError);
+});
+
 test("an upload is not resumed with a file that its parts are not of", async () => {
   await using sdk = await SdkServer.start();
   const vault = await sdk.vault();

@@ -262,7 +262,9 @@ export class MemoryCasService implements CasService {
     return this.#call("completeMultipartUpload", options, [vault, upload, archive], () => {
       const target = this.#vault(vault);
       const before = target.completed.get(upload);
-      if (before !== undefined && this.#clock.now() - before.at <= completedUploadMemoryMs) return before.archive;
+      if (before !== undefined && this.#clock.now() - before.at <= completedUploadMemoryMs) {
+        return this.#completedBefore(target, before.archive, archive);
+      }
       const { facts, parts } = this.#upload(vault, upload);
       const bytes = Buffer.concat(contiguous([...parts.values()]));
       if (bytes.length !== archive.sizeBytes) throw refused("The parts do not add up to the size of the archive");
@@ -272,6 +274,18 @@ export class MemoryCasService implements CasService {
       target.completed.set(upload, { archive: id, at: this.#clock.now() });
       return id;
     });
+  }
+
+  /** A repetition that speaks of other bytes is none (the archive may be deleted by now). */
+  #completedBefore(
+    target: Vault,
+    id: ArchiveId,
+    said: Parameters<CasService["completeMultipartUpload"]>[2],
+  ): ArchiveId {
+    const archive = target.archives.get(id);
+    if (archive !== undefined && archive.sizeBytes !== said.sizeBytes) throw refused("The archive has another size");
+    if (archive !== undefined && archive.treeHash !== said.treeHash) throw digestFault();
+    return id;
   }
 
   async abortMultipartUpload(vault: VaultName, upload: UploadId, options?: CallOptions): Promise<void> {

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { appendFile, open, rename, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { httpCasService } from "../../src/client/http-cas-service.js";
 import { byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import { ServiceError } from "../../src/domain/errors.js";
@@ -135,27 +135,61 @@ test("a lost answer to Complete is asked for again and makes no second archive",
   fixture.memory.expectAllFaultsHit();
 });
 
-test("when the process ended before the answer to Complete came, the archive is found instead of made again", async () => {
-  await using fixture = await TransferFixture.create();
-  const path = await fixture.file("source", testBytes(size));
-  const known: { resume?: UploadId; completing?: TreeHashHex } = {};
-  const onInitiated = (id: UploadId) => {
-    known.resume = id;
-  };
-  const onCompleting = (treeHash: TreeHashHex) => {
-    known.completing = treeHash;
-  };
-  // As often as it is asked: this process never learns the answer.
-  fixture.memory.fail({ operation: "completeMultipartUpload", error: gone, when: "after", times: 6 });
-  const first = uploadFile(fixture.deps(), path, { ...inParts, onInitiated, onCompleting });
-  await expect(first).rejects.toBe(gone);
-  const { archiveId } = await uploadFile(fixture.deps(), path, { ...inParts, ...known });
-  expect(fixture.memory.archivesOf(vault).map((archive) => archive.archiveId)).toEqual([archiveId]);
-  const { resume } = known;
-  await expect(uploadFile(fixture.deps(), path, { ...inParts, resume })).rejects.toThrow(UploadForgottenError);
-  await fixture.clock.advance(hours(2));
-  const tooLate = uploadFile(fixture.deps(), path, { ...inParts, ...known });
-  await expect(tooLate).rejects.toThrow(UploadForgottenError);
+describe("when the process ended before the answer to Complete came", () => {
+  /** An upload that is completed, and whose process never learnt it. */
+  async function unanswered(fixture: TransferFixture) {
+    const path = await fixture.file("source", testBytes(size));
+    const known: { resume?: UploadId; completing?: TreeHashHex } = {};
+    const onInitiated = (id: UploadId) => {
+      known.resume = id;
+    };
+    const onCompleting = (treeHash: TreeHashHex) => {
+      known.completing = treeHash;
+    };
+    fixture.memory.fail({ operation: "completeMultipartUpload", error: gone, when: "after", times: 6 });
+    const upload = uploadFile(fixture.deps(), path, { ...inParts, onInitiated, onCompleting });
+    await expect(upload).rejects.toBe(gone);
+    fixture.memory.calls.uploadPart = 0;
+    return { path, ...known };
+  }
+
+  test.each([
+    { who: "who kept its tree hash", keeps: true },
+    { who: "who kept only the id of the upload", keeps: false },
+  ])("$who is given the archive, and nothing is sent again", async ({ keeps }) => {
+    await using fixture = await TransferFixture.create();
+    const { path, resume, completing } = await unanswered(fixture);
+    const options = { ...inParts, resume, completing: keeps ? completing : undefined };
+    const { archiveId, treeHash } = await uploadFile(fixture.deps(), path, options);
+    expect(fixture.memory.archivesOf(vault)).toMatchObject([{ archiveId, treeHash }]);
+    expect(fixture.memory.calls).toMatchObject({ initiateMultipartUpload: 1, uploadPart: 0, uploadArchive: 0 });
+  });
+
+  test("the archive is not taken for one of another file", async () => {
+    await using fixture = await TransferFixture.create();
+    const { resume } = await unanswered(fixture);
+    for (const [name, bytes] of [
+      ["changed", testBytes(size, 5)],
+      ["longer", testBytes(size + 1)],
+    ] as const) {
+      const upload = uploadFile(fixture.deps(), await fixture.file(name, bytes), { ...inParts, resume });
+      await expect(upload).rejects.toThrow(/completed, and its archive has other bytes/);
+    }
+  });
+
+  test("more than an hour ago, the error says how the archive is found", async () => {
+    await using fixture = await TransferFixture.create();
+    const { path, ...known } = await unanswered(fixture);
+    await fixture.clock.advance(hours(2));
+    for (const options of [known, { resume: known.resume }]) {
+      await expect(uploadFile(fixture.deps(), path, { ...inParts, ...options })).rejects.toMatchObject({
+        name: "UploadForgottenError",
+        treeHash: known.completing,
+        hint: expect.stringContaining(`inventory has an archive with the tree hash ${known.completing}`),
+      });
+    }
+    expect(fixture.memory.calls).toMatchObject({ initiateMultipartUpload: 1, uploadPart: 0 });
+  });
 });
 
 test("an upload that broke off goes on with the parts that the service does not have", async () => {

@@ -3,16 +3,18 @@ import { expect, test } from "vitest";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import { ServiceError } from "../../src/domain/errors.js";
 import type { UploadId } from "../../src/domain/ids.js";
+import { hours } from "../../src/domain/time.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import type { FileUploadOptions, UploadTransferProgress } from "../../src/transfer/file-upload.js";
 import { uploadStream } from "../../src/transfer/stream-upload.js";
-import { UploadMismatchError } from "../../src/transfer/transfer-errors.js";
+import { UploadForgottenError, UploadMismatchError } from "../../src/transfer/transfer-errors.js";
 import { testBytes } from "../support/test-bytes.js";
 import { onNthCall, partBytes, TransferFixture, vault, withCalls } from "./transfer-fixture.js";
 
 const size = 3 * partBytes + 5;
 const content = testBytes(size);
 const options: FileUploadOptions = { vault, parallel: 2 };
+const gone = new ServiceError("connection", "the connection was reset");
 const denied = new ServiceError("denied", "No access");
 
 /** `bytes` in chunks of an odd size, always in the same buffer: a chunk is only good until the next is asked for. */
@@ -169,6 +171,25 @@ test("who knows the id can resume with the same stream, and what the service has
   await uploadStream(fixture.deps(), stream(content), { ...options, resume });
   expect(fixture.memory.calls.uploadPart).toBe(2);
   expect(fixture.memory.archivesOf(vault)[0]!.bytes.equals(content)).toBe(true);
+});
+
+test("a stream whose Complete had no answer is not sent again: its hash finds the archive", async () => {
+  await using fixture = await TransferFixture.create();
+  let resume: UploadId | undefined;
+  const onInitiated = (id: UploadId) => {
+    resume = id;
+  };
+  fixture.memory.fail({ operation: "completeMultipartUpload", error: gone, when: "after", times: 6 });
+  await expect(uploadStream(fixture.deps(), stream(content), { ...options, onInitiated })).rejects.toBe(gone);
+  fixture.memory.calls.uploadPart = 0;
+  const { archiveId } = await uploadStream(fixture.deps(), stream(content), { ...options, resume });
+  expect(fixture.memory.archivesOf(vault).map((archive) => archive.archiveId)).toEqual([archiveId]);
+  expect(fixture.memory.calls).toMatchObject({ initiateMultipartUpload: 1, uploadPart: 0 });
+  const other = uploadStream(fixture.deps(), stream(content.subarray(1)), { ...options, resume });
+  await expect(other).rejects.toThrow(UploadMismatchError);
+  await fixture.clock.advance(hours(2));
+  const tooLate = uploadStream(fixture.deps(), stream(content), { ...options, resume });
+  await expect(tooLate).rejects.toThrow(UploadForgottenError);
 });
 
 test("a resumed upload with parts beyond the end of the stream is refused", async () => {

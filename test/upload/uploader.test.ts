@@ -34,6 +34,18 @@ test("a large content is sent in parts, each once", async () => {
   expect(fixture.journal.sentParts(contentId(1))).toHaveLength(3);
 });
 
+test("what to ask for again is on the disk before an upload is completed: with Complete it is gone", async () => {
+  const fixture = await UploadFixture.create();
+  fixture.seal(1, threeParts);
+  fixture.service.onCall = (operation) => {
+    if (operation !== "completeMultipartUpload") return;
+    expect(fixture.journal.row(contentId(1)).progress.step).toBe("completing");
+    expect(fixture.journal.flushes).toBe(1);
+  };
+  await fixture.upload(1);
+  expect(fixture.service.calls.completeMultipartUpload).toBe(1);
+});
+
 test("the bytes are synced before anything is sent", async () => {
   const fixture = await UploadFixture.create();
   fixture.seal(1, 1000);

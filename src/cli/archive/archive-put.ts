@@ -151,8 +151,9 @@ class FileUpload {
         throw mayBeArchived(error, this.#vault);
       }
       if (!(error instanceof UploadForgottenError) || resumed === undefined || this.#flags.uploadId) throw error;
-      terminal.tell("casfs: the service does not know that upload any more; beginning anew");
       await record.remove();
+      if (resumed.completing !== undefined) throw mayBeCompleted(error, this.#vault);
+      terminal.tell("casfs: the service does not know that upload any more; beginning anew");
       return await uploadFile({ service: this.#session.service, hasher: this.#hasher }, path, {
         ...options,
         resume: undefined,
@@ -197,6 +198,13 @@ class FileUpload {
 function mayBeArchived({ fault, message, code, requestId, cause }: ServiceError, vault: VaultName): ServiceError {
   const hint = `It may have been archived all the same: see \`casfs archive ls ${vault} --fresh\` before you repeat it`;
   return new ServiceError(fault, message, { code, requestId, cause, hint, effect: "unknown" });
+}
+
+/** The service was asked to complete the upload, and remembers for an hour what it answered. */
+function mayBeCompleted(cause: UploadForgottenError, vault: VaultName): UploadForgottenError {
+  const { uploadId, treeHash } = cause;
+  const found = `see \`casfs archive ls ${vault} --fresh\` for the tree hash ${treeHash} before you repeat it`;
+  return new UploadForgottenError(uploadId, { cause, hint: `It may have been archived all the same: ${found}` });
 }
 
 const resumable = "The upload is kept for 24 hours; the same command goes on with it";
