@@ -266,7 +266,7 @@ export class MountControl implements ControlApi {
   async #untilReleased(ino: InodeNumber, signal: AbortSignal): Promise<void> {
     const { clock, fileSystem } = this.#parts;
     const deadline = clock.now() + releaseWithinMs;
-    while (fileSystem.contents.handles.file(ino)?.isPromised && clock.now() < deadline) {
+    while (fileSystem.contents.handles.file(ino)?.isClosing && clock.now() < deadline) {
       await clock.sleep(releasePollMs, { signal });
     }
   }

@@ -91,9 +91,13 @@ export class OpenFile implements StreamedFile {
     return this.file !== null && this.content?.phase === "writing";
   }
 
-  /** Whether a close() has promised all that was written: the kernel tells of the last one a moment after it returned. */
-  get isPromised(): boolean {
-    return this.promised && !this.dirty && this.content?.phase === "writing";
+  /**
+   * Whether a close() has promised all that was written, and its RELEASE, of which the kernel tells a moment later, is
+   * still to come or to be journaled: before that its content waits for no upload.
+   */
+  get isClosing(): boolean {
+    const phase = this.content?.phase;
+    return (this.promised && !this.dirty && phase === "writing") || (phase === "sealed" && this.writers > 0);
   }
 
   /** `range` was written at `time`. */
