@@ -1,6 +1,6 @@
 /** Finds the mounts that a command line means, and talks to them. Never looks inside a mount. */
 
-import { lstat, realpath } from "node:fs/promises";
+import { lstat, readlink, realpath } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import type { ControlApi, MountPath, PathFailure, StatusReport } from "../app/control-api.js";
 import { controlClient } from "../app/control-client.js";
@@ -27,6 +27,22 @@ export async function allMounts(): Promise<CasfsMount[]> {
   return (await listCasfsMounts()).map(toMount);
 }
 
+/**
+ * The mount that is meant where none is named; undefined when nothing is mounted.
+ *
+ * @param question What cannot be told when there are several: "which mount to check".
+ * @param how The words by which a mount is named.
+ * @throws FileSystemError "invalid", with all of them, when there are several.
+ */
+export async function onlyMount(question: string, how: string): Promise<CasfsMount | undefined> {
+  const [mount, ...others] = await allMounts();
+  if (mount === undefined || others.length === 0) return mount;
+  const names = [mount, ...others].map(({ mountpoint }) => printable(mountpoint)).join(", ");
+  throw new FileSystemError("invalid", `Cannot tell ${question}: there are ${others.length + 1} casfs mounts`, {
+    hint: `Name one of them as ${how}: ${names}`,
+  });
+}
+
 /** The mount with exactly this mountpoint. @throws FileSystemError "not-found" when there is none. */
 export async function mountAt(path: string): Promise<CasfsMount> {
   const { mount, place } = await locate(path);
@@ -36,11 +52,26 @@ export async function mountAt(path: string): Promise<CasfsMount> {
   });
 }
 
-/** The mounts in which `paths` lie, each with its paths. @throws FileSystemError when one is not on a casfs mount. */
-export async function selectMounts(paths: readonly string[]): Promise<MountSelection[]> {
+/**
+ * The mounts in which `paths` lie, each with its paths.
+ *
+ * A link leads to what it names, which has a content; a link has none.
+ *
+ * @param options.strayLinks What becomes of a link that leads nowhere, or out of casfs: "keep" takes it as it is, an
+ *   entry without content, for commands that have nothing to do with it then.
+ * @throws FileSystemError "not-found" when a path is not on a casfs mount, or such a link.
+ */
+export async function selectMounts(
+  paths: readonly string[],
+  { strayLinks = "refuse" }: { readonly strayLinks?: "refuse" | "keep" } = {},
+): Promise<MountSelection[]> {
   const selections = new Map<string, { mount: CasfsMount; paths: MountPath[] }>();
   for (const path of paths) {
-    const { mount, place } = await locate(path);
+    const named = await locate(path);
+    const { mount, place } = await followed(named, path).catch((error: unknown) => {
+      if (strayLinks === "keep") return named;
+      throw error;
+    });
     const selection = selections.get(mount.mountpoint) ?? { mount, paths: [] };
     selection.paths.push(namesBelow(mount.mountpoint, place));
     selections.set(mount.mountpoint, selection);
@@ -87,18 +118,42 @@ export function untilInterrupted(): AbortSignal {
   return new AbortController().signal;
 }
 
-async function locate(path: string): Promise<{ readonly mount: CasfsMount; readonly place: string }> {
+interface Located {
+  readonly mount: CasfsMount;
+  readonly place: string;
+}
+
+async function locate(path: string): Promise<Located> {
   const place = await placeOf(path);
   const found = await findCasfsMount(place);
   if (found !== undefined) return { mount: toMount(found), place };
-  // Outside of casfs a link may lead into it; inside, a link is an entry of its own.
-  const target = (await isLink(place)) ? await realpath(place).catch(() => undefined) : undefined;
-  const behind = target === undefined ? undefined : await findCasfsMount(target);
-  if (target !== undefined && behind !== undefined) return { mount: toMount(behind), place: target };
-  throw new FileSystemError("not-found", `Cannot use ${path}: it is not on a casfs mount`, {
-    hint: "`casfs status` lists the mounts",
-  });
+  // Outside of casfs a link may lead into it.
+  if (await isLink(place)) return targetOf(place, path);
+  throw new FileSystemError("not-found", `Cannot use ${path}: it is not on a casfs mount`, { hint: statusHint });
 }
+
+/** A link inside a mount leads on. The mountpoint is never looked at: its mount may be stuck. */
+async function followed(named: Located, path: string): Promise<Located> {
+  const isEntry = named.place !== named.mount.mountpoint;
+  return isEntry && (await isLink(named.place)) ? targetOf(named.place, path) : named;
+}
+
+/** What the link at `link` leads to in the end. @throws FileSystemError "not-found" when that is not on a casfs mount. */
+async function targetOf(link: string, path: string): Promise<Located> {
+  const named = resolve(dirname(link), await readlink(link));
+  const what = `Cannot use ${path}: it is a link to ${named}`;
+  const target = await realpath(link).catch((cause: NodeJS.ErrnoException) => {
+    // A dead mount cannot be walked through.
+    if (cause.code !== "ENOENT" && cause.code !== "ENOTDIR" && cause.code !== "ELOOP") return named;
+    const why = cause.code === "ELOOP" ? "and leads in a circle" : "which is not there";
+    throw new FileSystemError("not-found", `${what}, ${why}`, { cause });
+  });
+  const found = await findCasfsMount(target);
+  if (found !== undefined) return { mount: toMount(found), place: target };
+  throw new FileSystemError("not-found", `${what}, which is not on a casfs mount`, { hint: statusHint });
+}
+
+const statusHint = "`casfs status` lists the mounts";
 
 /** The absolute path of `path` without links, but for the last name: a link there is what is meant. */
 async function placeOf(path: string): Promise<string> {

@@ -1,7 +1,7 @@
 /** A vault that a command line names: by the path of its directory, or by its name and a mount. */
 
 import { FileSystemError } from "../domain/errors.js";
-import { allMounts, type CasfsMount, mountAt, selectMounts, statusOf } from "./casfs-mount.js";
+import { type CasfsMount, mountAt, onlyMount, selectMounts, statusOf } from "./casfs-mount.js";
 
 export interface NamedVault {
   readonly mount: CasfsMount;
@@ -45,13 +45,9 @@ async function onlyVault(mount: CasfsMount): Promise<string | undefined> {
 }
 
 async function vaultOfOnlyMount(name: string): Promise<NamedVault> {
-  const [mount, ...others] = await allMounts();
-  if (mount !== undefined && others.length === 0) return { mount, name };
-  throw new FileSystemError(
-    "invalid",
-    mount === undefined
-      ? `Cannot find vault ${name}: nothing is mounted`
-      : `Cannot tell which ${name} is meant: there are ${others.length + 1} casfs mounts`,
-    { hint: mount === undefined ? "Mount it with `casfs mount`" : "Name the mount with --mount MOUNTPOINT" },
-  );
+  const mount = await onlyMount(`which ${name} is meant`, "--mount MOUNTPOINT");
+  if (mount !== undefined) return { mount, name };
+  throw new FileSystemError("invalid", `Cannot find vault ${name}: nothing is mounted`, {
+    hint: "Mount it with `casfs mount`",
+  });
 }

@@ -3,8 +3,9 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { casfsHere } from "../support/casfs-here.js";
 import { casfs, casfsProgram, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
 import { eventually, run, whyNoMount } from "../support/fuse-environment.js";
 
@@ -25,7 +26,7 @@ describe.skipIf(noMount !== undefined)(`on a mount of the embedded service${skip
   async function archived(name: string): Promise<string> {
     const path = mount.path("photos", name);
     await writeFile(path, `content of ${name}`);
-    expect(await casfs("wait", path)).toMatchObject({ status: 0, stdout: "1 file archived\n", stderr: "" });
+    expect(await casfsHere(["wait", path])).toMatchObject({ status: 0, stdout: "1 file archived\n", stderr: "" });
     return path;
   }
 
@@ -43,14 +44,14 @@ describe.skipIf(noMount !== undefined)(`on a mount of the embedded service${skip
     const pinned = await archived("pinned");
     const staged = mount.path("photos", "staged");
     await writeFile(staged, "not archived yet");
-    expect(await casfs("pin", pinned)).toMatchObject({ status: 0, stdout: "1 file pinned\n" });
-    const { status, stdout, stderr } = await casfs("evict", pinned, staged);
+    expect(await casfsHere(["pin", pinned])).toMatchObject({ status: 0, stdout: "1 file pinned\n" });
+    const { status, stdout, stderr } = await casfsHere(["evict", pinned, staged]);
     expect({ status, stdout }).toEqual({ status: 1, stdout: "0 files evicted, 0B\n" });
     expect(stderr).toContain("casfs: 2 files kept\n");
     expect(stderr).toContain(`  ${pinned}: `);
     expect(stderr).toContain(`  ${staged}: `);
-    expect(await casfs("unpin", pinned)).toMatchObject({ status: 0, stdout: "1 file unpinned\n" });
-    expect((await casfs("evict", pinned)).status).toBe(0);
+    expect(await casfsHere(["unpin", pinned])).toMatchObject({ status: 0, stdout: "1 file unpinned\n" });
+    expect((await casfsHere(["evict", pinned])).status).toBe(0);
   });
 
   test("what wait cannot wait for is listed and exits 1", async () => {
@@ -77,13 +78,44 @@ describe.skipIf(noMount !== undefined)(`on a mount of the embedded service${skip
     expect((await casfs("restore", "-r", path)).status).toBe(0);
   });
 
-  test("a link from outside leads to what it names, a link inside is itself", async () => {
+  test("a link leads to what it names, from outside and inside", async () => {
     const path = await archived("linked");
     const outside = join(mount.directory, "outside");
+    const inside = mount.path("photos", "inside");
     await symlink(path, outside);
-    expect((await casfs("evict", outside)).stdout).toBe("1 file evicted, 17B\n");
-    await symlink("linked", mount.path("photos", "inside"));
-    expect((await casfs("wait", mount.path("photos", "inside"))).stdout).toBe("0 files archived\n");
+    await symlink("linked", inside);
+    expect(await casfsHere(["evict", outside])).toMatchObject({ status: 0, stdout: "1 file evicted, 17B\n" });
+    expect((await casfsHere(["restore", "--wait", inside])).stdout).toMatch(/\n1 file restored\n$/);
+    expect(await casfsHere(["evict", inside])).toMatchObject({ status: 0, stdout: "1 file evicted, 17B\n" });
+    expect(await casfsHere(["wait", inside])).toMatchObject({ status: 0, stdout: "1 file archived\n" });
+  });
+
+  test.each([
+    ["nowhere", "missing", "which is not there"],
+    ["elsewhere", "/etc/hostname", "which is not on a casfs mount"],
+    ["in a circle", "to in a circle", "and leads in a circle"],
+  ])("a link that leads %s is an error that says so, and nothing to wait for", async (name, target, why) => {
+    const link = mount.path("photos", `to ${name}`);
+    await symlink(target, link);
+    const named = resolve(mount.path("photos"), target);
+    for (const command of ["restore", "evict", "pin"]) {
+      const { status, stdout, stderr } = await casfsHere([command, link]);
+      expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+      expect(stderr).toContain(`casfs: Cannot use ${link}: it is a link to ${named}, ${why}\n`);
+    }
+    expect(await casfsHere(["wait", link])).toMatchObject({ status: 0, stdout: "0 files archived\n" });
+  });
+
+  test("where several are mounted, fsck and inventory want to know which, and name them", async () => {
+    await using other = await TestMount.make();
+    await other.mount();
+    for (const command of [["fsck"], ["inventory", "refresh", "photos"]]) {
+      const { status, stdout, stderr } = await casfsHere(command);
+      expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+      expect(stderr).toMatch(/^casfs: Cannot tell which .*: there are \d+ casfs mounts\nhint: Name one of them as /);
+      expect(stderr).toContain(mount.mountpoint);
+      expect(stderr).toContain(other.mountpoint);
+    }
   });
 
   test("status --json is the report of the mount, and a list without MOUNTPOINT", async () => {

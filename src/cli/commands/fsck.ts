@@ -7,7 +7,7 @@ import { controlClient, isControlAnswering } from "../../app/control-client.js";
 import { controlSocketPath } from "../../app/control-socket.js";
 import { checkStateDirectory } from "../../app/state-check.js";
 import { loadMountConfig, processSources } from "../../config/load-config.js";
-import { allMounts, mountAt } from "../casfs-mount.js";
+import { mountAt, onlyMount } from "../casfs-mount.js";
 import { configured } from "../failure.js";
 import { fsckLines } from "../fsck-text.js";
 import { stopSignals } from "../stop-signals.js";
@@ -23,7 +23,10 @@ export function addFsckCommand(program: Command, terminal: Terminal): void {
   program
     .command("fsck")
     .description("check catalog, staging, cache and inventory against each other, mounted or not")
-    .argument("[MOUNTPOINT]", "without it, the one mount there is, else the state directory of `casfs mount`")
+    .argument(
+      "[MOUNTPOINT]",
+      "without it, the one mount there is; when nothing is mounted, the state directory of `casfs mount`",
+    )
     .option("--state <DIR>", "a state directory, mounted or not")
     .option("--verify", "read every cached copy, and drop those whose bytes are damaged")
     .option("--json", "for programs")
@@ -42,8 +45,8 @@ async function fsck(path: string | undefined, flags: FsckFlags, terminal: Termin
 async function stateDirectoryOf(path: string | undefined, { state }: FsckFlags): Promise<string> {
   if (state !== undefined) return resolve(state);
   if (path !== undefined) return (await mountAt(path)).stateDirectory;
-  const mounts = await allMounts();
-  if (mounts.length === 1) return mounts[0]!.stateDirectory;
+  const mount = await onlyMount("which is to be checked", "MOUNTPOINT");
+  if (mount !== undefined) return mount.stateDirectory;
   return (await configured(loadMountConfig(processSources({})))).stateDirectory;
 }
 

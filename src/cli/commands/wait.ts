@@ -13,9 +13,10 @@ export function addWaitCommand(program: Command, terminal: Terminal): void {
 }
 
 async function wait(paths: readonly string[], terminal: Terminal): Promise<void> {
+  // `casfs wait *` in a tree with links to elsewhere: they are in the catalog, and nothing of them is uploaded.
   // At once in all mounts: each skips settling when it is asked.
   const results = await Promise.all(
-    (await selectMounts(paths)).map(async ({ mount, paths: names }) => {
+    (await selectMounts(paths, { strayLinks: "keep" })).map(async ({ mount, paths: names }) => {
       const { archived, left } = await withControl(mount, (api) => api.wait({ paths: names }, untilInterrupted()));
       return { archived, left: left.map((failure) => failureLine(mount, failure)) };
     }),
