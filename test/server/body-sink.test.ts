@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { PassThrough, Readable } from "node:stream";
 import { expect, test } from "vitest";
+import { GivenMemory } from "../../src/lib/given-memory.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { receiveInto } from "../../src/server/bytes/body-sink.js";
 import { testBytes } from "../support/test-bytes.js";
@@ -71,4 +72,22 @@ test("a source that breaks off, or a signal, rejects", async () => {
   });
   stalled.abort(new Error("stalled"));
   await expect(waiting).rejects.toThrow("stalled");
+});
+
+test("the memory of pieces that a source gives away is free once they are written, and of no others", async () => {
+  const content = testBytes(3_000_000);
+  const ofTheirOwn = () => [...pieces(content, 65_536)].map((piece) => Buffer.from(new Uint8Array(piece).buffer));
+  const given = ofTheirOwn();
+  const file = fileWith((offered) => Math.min(offered, 70_001));
+  const source = { stream: Readable.from(given), signal: never, givesPieces: true };
+  expect(await receiveInto(file.handle, source, new GivenMemory())).toEqual(digestOf(content));
+  expect(file.bytes.subarray(0, content.length).equals(content)).toBe(true);
+  expect(given.every(({ length }) => length === 0)).toBe(true);
+
+  const kept = ofTheirOwn();
+  await receiveInto(file.handle, { stream: Readable.from(kept), signal: never }, new GivenMemory());
+  expect(kept.every(({ length }) => length > 0)).toBe(true);
+  const slices = { stream: Readable.from(pieces(content, 65_536)), signal: never, givesPieces: true };
+  await receiveInto(file.handle, slices, new GivenMemory());
+  expect(content.equals(testBytes(3_000_000))).toBe(true);
 });

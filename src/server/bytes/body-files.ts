@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { byteRange } from "../../domain/bytes.js";
 import { CorruptError } from "../../domain/errors.js";
 import { removeIfPresent, syncDirectory } from "../../lib/durable-file.js";
+import { GivenMemory } from "../../lib/given-memory.js";
 import { SharedRun } from "../../lib/shared-run.js";
 import type { ContentDigest } from "../../protocol/tree-hash.js";
 import { type ByteSource, receiveInto } from "./body-sink.js";
@@ -40,6 +41,7 @@ const filesPerDirectory = 1000;
 export class BodyFiles {
   readonly #root: string;
   readonly #space: FreeSpace;
+  readonly #memory = new GivenMemory();
   #nextFileId: number;
   readonly #directorySyncs = new Map<number, SharedRun>();
   /** The newest directory, and when it is there for good. */
@@ -83,7 +85,7 @@ export class BodyFiles {
     const handle = await open(this.#path(fileId), "wx", 0o600);
     const discard = () => this.#discard(fileId, handle);
     try {
-      const digest = await receiveInto(handle, source);
+      const digest = await receiveInto(handle, source, this.#memory);
       await this.#space.take(digest.sizeBytes);
       return { fileId, digest, discard, publish: () => this.#publish(fileId, handle) };
     } catch (error) {

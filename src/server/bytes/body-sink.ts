@@ -3,6 +3,7 @@
 import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MIB } from "../../domain/bytes.js";
+import type { GivenMemory } from "../../lib/given-memory.js";
 import { writeAllAt } from "../../lib/positioned-write.js";
 import { type ContentDigest, TreeHasher } from "../../protocol/tree-hash.js";
 
@@ -10,16 +11,23 @@ import { type ContentDigest, TreeHasher } from "../../protocol/tree-hash.js";
 export interface ByteSource {
   readonly stream: Readable;
   readonly signal: AbortSignal;
+  /** Whether the stream makes a new buffer for each piece and forgets it: its memory can then be given back at once. */
+  readonly givesPieces?: boolean;
 }
 
 /**
  * Writes all of `source` to `handle`, from its beginning.
  *
+ * `memory` takes the pieces that the source gives away, once they are written.
  * On a failure of the file the stream is left readable, so that the rest of a request can still be discarded.
  * @throws the error of the stream (a connection that ends early) or of the file (a full disk), or the signal's reason.
  */
-export async function receiveInto(handle: FileHandle, source: ByteSource): Promise<ContentDigest> {
-  const sink = new HashingSink(handle);
+export async function receiveInto(
+  handle: FileHandle,
+  source: ByteSource,
+  memory?: GivenMemory,
+): Promise<ContentDigest> {
+  const sink = new HashingSink(handle, source.givesPieces === true ? memory : undefined);
   try {
     await consume(source, sink);
     return await sink.finish();
@@ -72,6 +80,7 @@ const earlySyncBytes = 32 * MIB;
 /** Holds two batches at most: one that is being written and one that is being filled. */
 class HashingSink {
   readonly #handle: FileHandle;
+  readonly #memory: GivenMemory | undefined;
   readonly #hasher = new TreeHasher();
   #batch: Buffer[] = [];
   #batchBytes = 0;
@@ -82,8 +91,9 @@ class HashingSink {
   #syncFailure: { readonly reason: unknown } | undefined;
   #unsyncedBytes = 0;
 
-  constructor(handle: FileHandle) {
+  constructor(handle: FileHandle, memory: GivenMemory | undefined) {
     this.#handle = handle;
+    this.#memory = memory;
   }
 
   /** @returns when it takes the next bytes; undefined for at once. */
@@ -113,7 +123,7 @@ class HashingSink {
   /** Begins to write the batch, once the one before is written. */
   async #flush(): Promise<void> {
     await this.#writing;
-    this.#writing = writeAllAt(this.#handle, this.#batch, this.#position);
+    this.#writing = this.#write(this.#batch, this.#position);
     // Its failure is seen by whoever waits for it next; until then it must not count as unhandled.
     this.#writing.catch(() => undefined);
     this.#position += this.#batchBytes;
@@ -121,6 +131,11 @@ class HashingSink {
     this.#batch = [];
     this.#batchBytes = 0;
     this.#syncEarly();
+  }
+
+  async #write(batch: readonly Buffer[], position: number): Promise<void> {
+    await writeAllAt(this.#handle, batch, position);
+    this.#memory?.free(batch);
   }
 
   #syncEarly(): void {

@@ -17,6 +17,8 @@ export interface BodyTimes {
 }
 
 export class RequestBody {
+  /** Node copies each piece of a body into a buffer of its own. */
+  readonly givesPieces = true;
   readonly #stream: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #times: BodyTimes;
