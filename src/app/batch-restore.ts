@@ -5,19 +5,22 @@
  */
 
 import type { ContentCache } from "../cache/content-cache.js";
+import { byteCount } from "../domain/bytes.js";
 import { describeError } from "../domain/errors.js";
-import type { ArchiveKey } from "../domain/ids.js";
-import { abortable } from "../lib/abort-scope.js";
-import { expeditedSizeBytesMax } from "../protocol/limits.js";
-import { type PriceTable, readyIn, retrievalPrice, trafficPrice } from "../protocol/prices.js";
-import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
+import type { ArchiveKey, VaultName } from "../domain/ids.js";
+import { type Clock, seconds } from "../domain/time.js";
+import { AbortScope, abortable } from "../lib/abort-scope.js";
+import type { PriceTable } from "../protocol/prices.js";
+import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { RecallStatus } from "../restore/recall.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
-import { acceptedTier, isFasterTier } from "../restore/retrieval-plan.js";
+import type { ArchiveJob } from "../restore/retrieval-plan.js";
+import type { ContentRecord, InodeRecord } from "../vfs/catalog-port.js";
 import type { ColdOpens } from "../vfs/cold-opens.js";
 import type { PathFailure, RestorePlan, RestoreProgress, RestoreRequest, RestoreResult } from "./control-api.js";
 import type { MountPaths, NamedFile } from "./mount-paths.js";
+import { RestoreTally } from "./restore-tally.js";
 
 export interface BatchRestoreParts {
   readonly cache: Pick<ContentCache, "has">;
@@ -25,6 +28,7 @@ export interface BatchRestoreParts {
   readonly coldOpens: ColdOpens;
   readonly paths: MountPaths;
   readonly prices: PriceTable;
+  readonly clock: Clock;
   /** The mount's own tier. */
   readonly tier: RetrievalTier;
   /** Whether the service costs nothing and is as fast as it was told to be. */
@@ -41,6 +45,10 @@ interface Batch {
   failed: number;
 }
 
+type JobLookup = (archive: ColdArchive) => ArchiveJob | undefined;
+
+/** How long the service may take to list its jobs before a price is said without them. */
+const listingPatienceMs = seconds(20);
 /** Recalls that begin in one turn of the event loop; how many run is up to the recall pipeline. */
 const recallsPerTurn = 16;
 
@@ -52,35 +60,66 @@ export class BatchRestore {
     this.#parts = parts;
   }
 
+  /** A service that does not answer soon makes the price an upper bound, and no error. */
   async plan(request: RestoreRequest): Promise<RestorePlan> {
-    const { cache, recalls, paths, prices, isLocal } = this.#parts;
-    const tier = request.tier ?? this.#parts.tier;
-    const counts = { files: 0, bytes: 0, running: 0, slower: 0, tooLarge: 0, cachedFiles: 0, localFiles: 0 };
-    const cost = { traffic: 0, tiers: { expedited: 0, standard: 0, bulk: 0 } };
-    for await (const { record } of paths.files(request.paths, request)) {
-      const archive = record.content?.archive;
-      if (archive == null) counts.localFiles += 1;
-      else if (cache.has(archive)) counts.cachedFiles += 1;
-      else {
-        counts.files += 1;
-        counts.bytes += record.sizeBytes;
-        counts.tooLarge += record.sizeBytes > expeditedSizeBytesMax ? 1 : 0;
-        const running = recalls.status(archive);
-        if (running !== undefined) counts.running += 1;
-        if (running !== undefined && !isSlower(running, request.tier)) continue;
-        if (running !== undefined) counts.slower += 1;
-        else cost.traffic += trafficPrice(prices, record.sizeBytes);
-        for (const each of retrievalTiers) {
-          cost.tiers[each] += retrievalPrice(prices, record.sizeBytes, 1, acceptedTier(each, record.sizeBytes));
-        }
-      }
+    const patience = new AbortScope();
+    this.#parts.clock.sleep(listingPatienceMs, { signal: patience.signal }).then(
+      () => patience.abort(),
+      () => {},
+    );
+    try {
+      return await this.#plan(request, patience.signal);
+    } finally {
+      patience.abort();
     }
-    const { currency } = prices;
-    if (isLocal) return { ...counts, tier, currency, price: 0, trafficPrice: 0, readyInMs: null, otherTiers: [] };
-    const others = retrievalTiers.filter((each) => each !== tier);
-    const otherTiers = others.map((each) => ({ tier: each, price: cost.tiers[each], readyInMs: readyIn[each] }));
-    const price = cost.tiers[tier];
-    return { ...counts, tier, currency, price, trafficPrice: cost.traffic, readyInMs: readyIn[tier], otherTiers };
+  }
+
+  async #plan(request: RestoreRequest, signal: AbortSignal): Promise<RestorePlan> {
+    const { prices, isLocal, paths } = this.#parts;
+    const tally = new RestoreTally({ prices, isLocal, wanted: request.tier, usual: this.#parts.tier });
+    const vaults = new Map<VaultName, Promise<JobLookup | undefined>>();
+    const jobsIn = (vault: VaultName) => {
+      const listed = vaults.get(vault) ?? this.#jobsIn(vault, signal);
+      vaults.set(vault, listed);
+      return listed;
+    };
+    for await (const { record } of paths.files(request.paths, request)) await this.#count(record, tally, jobsIn);
+    return tally.plan((await Promise.all(vaults.values())).every((jobs) => jobs !== undefined));
+  }
+
+  async #count(
+    { content, sizeBytes }: InodeRecord,
+    tally: RestoreTally,
+    jobsIn: (vault: VaultName) => Promise<JobLookup | undefined>,
+  ): Promise<void> {
+    const { cache, recalls } = this.#parts;
+    if (content?.archive == null) return tally.here("local");
+    if (cache.has(content.archive)) return tally.here("cached");
+    const archive = this.#coldArchive(content);
+    if (archive === undefined) return tally.unreadable(byteCount(sizeBytes));
+    const recall = recalls.status(archive.key);
+    if (recall !== undefined) {
+      const isReady = recall.state === "landing" || recall.state === "landed";
+      return tally.cold(archive.sizeBytes, { tier: recall.tier, isReady, isOurs: true });
+    }
+    const job = (await jobsIn(archive.vault))?.(archive);
+    const underWay = job && { tier: job.tier, isReady: job.status === "succeeded", isOurs: false };
+    tally.cold(archive.sizeBytes, underWay);
+  }
+
+  /** undefined when the service does not say. */
+  async #jobsIn(vault: VaultName, signal: AbortSignal): Promise<JobLookup | undefined> {
+    if (this.#parts.isLocal) return () => undefined;
+    return abortable(this.#parts.recalls.jobsIn(vault), signal).catch(() => undefined);
+  }
+
+  /** undefined when its bytes are not to be had. */
+  #coldArchive(content: ContentRecord): ColdArchive | undefined {
+    try {
+      return this.#parts.coldOpens.coldArchive(content);
+    } catch {
+      return undefined;
+    }
   }
 
   async restore(request: RestoreRequest & { readonly wait: boolean; readonly batch?: string }, signal: AbortSignal) {
@@ -160,12 +199,6 @@ export class BatchRestore {
       failures.push({ path, reason: describeError(error) });
     }
   }
-}
-
-/** Whether a second job would be ordered, because somebody asks for a faster tier. */
-function isSlower({ archive, tier, state }: RecallStatus, wanted: RetrievalTier | undefined): boolean {
-  if (wanted === undefined || state === "landing" || state === "landed") return false;
-  return isFasterTier(acceptedTier(wanted, archive.sizeBytes), tier);
 }
 
 function phaseOf({ state }: RecallStatus): "queued" | "ordered" | "landing" {

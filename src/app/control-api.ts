@@ -68,10 +68,12 @@ export interface RestorePlan {
   readonly tier: RetrievalTier;
   readonly files: number;
   readonly bytes: number;
-  /** Of these, already being recalled: they cost nothing more, but for those that are `slower`. */
+  /** Of these, with a job already, running or finished, whoever ordered it: free, but for those that are `slower`. */
   readonly running: number;
-  /** Being recalled at a slower tier than the one that was asked for: a second job is ordered, and paid for. */
+  /** Of those, at a slower tier than the one that was asked for: a second job is ordered, and paid for. */
   readonly slower: number;
+  /** Whether the service has told which jobs exist; when it has not, others' jobs are not among `running`. */
+  readonly jobsKnown: boolean;
   /** Too large for tier expedited, which counts as standard for them. */
   readonly tooLarge: number;
   readonly cachedFiles: number;

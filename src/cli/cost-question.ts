@@ -50,7 +50,14 @@ export function retrievalLine(prices: PriceTable, sizeBytes: ByteCount | null, t
 
 /** What is billed besides when the bytes leave the region; nothing for amounts that nobody would notice. */
 export function trafficText(price: number, currency: string): string {
-  return price < 0.01 ? "" : `; from outside the service's region also ${priceText(price, currency)} for traffic`;
+  return !isWorthAWord(price)
+    ? ""
+    : `; from outside the service's region also ${priceText(price, currency)} for traffic`;
+}
+
+/** Whether anybody would notice it on a bill. */
+export function isWorthAWord(price: number): boolean {
+  return price >= 0.01;
 }
 
 /** A price must never look like nothing. */

@@ -2,38 +2,50 @@
 
 import type { RestorePlan } from "../app/control-api.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
-import { priceText, trafficText } from "./cost-question.js";
+import { isWorthAWord, priceText, trafficText } from "./cost-question.js";
 import { counted } from "./terminal.js";
 
 export interface PlannedMount {
   readonly plan: RestorePlan;
 }
 
+/** What nobody should order unasked: the jobs, and the traffic of what is fetched, where that is worth a word. */
 export function totalPrice(plans: readonly RestorePlan[]): number {
-  return plans.reduce((total, { price }) => total + price, 0);
+  return plans.reduce(
+    (total, plan) => total + plan.price + (isWorthAWord(plan.trafficPrice) ? plan.trafficPrice : 0),
+    0,
+  );
 }
 
 /** One line for each mount's order, and one for what is here already. */
 export function planLines(plans: readonly RestorePlan[]): string[] {
-  const orders = plans.filter(({ files }) => files > 0).flatMap((plan) => [orderLine(plan), ...otherTierLines(plan)]);
+  const orders = plans.filter(({ files }) => files > 0).flatMap((plan) => [orderLine(plan), ...otherLines(plan)]);
   const here = plans.reduce((total, { cachedFiles, localFiles }) => total + cachedFiles + localFiles, 0);
   if (orders.length === 0) return [`nothing to restore: ${counted(here, "file")} here already`];
   return here === 0 ? orders : [...orders, `${counted(here, "file")} here already`];
 }
 
 function orderLine(plan: RestorePlan): string {
-  const slower = plan.slower === 0 ? "" : `, ${plan.slower} at a slower tier: for those a second job is ordered`;
-  const running = plan.running === 0 ? "" : ` (${plan.running} of them already on the way${slower})`;
-  const what = `${counted(plan.files, "file")}${running}, ${formatSize(plan.bytes)} to restore at tier ${plan.tier}`;
-  const price = plan.price === 0 ? "free of charge" : priceText(plan.price, plan.currency);
-  return `${what}: ${price}, ${readyText(plan)}${trafficText(plan.trafficPrice, plan.currency)}`;
+  const { files, bytes, running, slower, price, tier, currency } = plan;
+  const traffic = trafficText(plan.trafficPrice, currency);
+  if (running === files && slower === 0) {
+    return `${counted(files, "file")}, ${formatSize(bytes)}: already under way, free of charge${traffic}`;
+  }
+  const existing = [
+    ...(running === slower ? [] : [`${running - slower} already under way, free`]),
+    ...(slower === 0 ? [] : [`${slower} under way at a slower tier: for those a second job is ordered`]),
+  ].join("; ");
+  const what = `${counted(files, "file")}${existing && ` (${existing})`}, ${formatSize(bytes)} to restore at tier ${tier}`;
+  const cost = price === 0 ? "free of charge" : priceText(price, currency);
+  return `${what}: ${cost}, ${readyText(plan)}${traffic}`;
 }
 
-function otherTierLines({ otherTiers, currency, price }: RestorePlan): string[] {
+function otherLines({ otherTiers, currency, price, jobsKnown }: RestorePlan): string[] {
   if (price === 0) return [];
-  return otherTiers.map(
+  const tiers = otherTiers.map(
     (other) => `  or --tier ${other.tier}: ${priceText(other.price, currency)}, ${readyText(other)}`,
   );
+  return jobsKnown ? tiers : [...tiers, "  the service did not say which jobs it has already; those cost nothing"];
 }
 
 function readyText({ readyInMs }: Pick<RestorePlan, "readyInMs">): string {

@@ -39,6 +39,11 @@ export class JobList {
 
   /** The retrievals of one archive, in a listing that began after this call. */
   async of(vault: VaultName, archive: ArchiveId): Promise<readonly JobDescription[]> {
+    return (await this.all(vault)).get(archive) ?? [];
+  }
+
+  /** The retrievals of all archives of a vault, in a listing that began after this call. */
+  async all(vault: VaultName): Promise<RetrievalsByArchive> {
     let shared = this.#vaults.get(vault);
     if (shared === undefined) {
       const entry = {
@@ -51,12 +56,12 @@ export class JobList {
       this.#vaults.set(vault, entry);
     }
     await shared.run.request();
-    return shared.jobs.get(archive) ?? [];
+    return shared.jobs;
   }
 }
 
 /** Looked through for each of many thousand recalls, so it is sorted once. */
-type RetrievalsByArchive = ReadonlyMap<ArchiveId, readonly JobDescription[]>;
+export type RetrievalsByArchive = ReadonlyMap<ArchiveId, readonly JobDescription[]>;
 
 function byArchive(jobs: readonly JobDescription[]): RetrievalsByArchive {
   const retrievals = new Map<ArchiveId, JobDescription[]>();

@@ -19,6 +19,8 @@ export interface Recall {
   readonly scope: AbortScope;
   tier: RetrievalTier;
   origin: RecallOrigin;
+  /** Somebody has agreed to pay for this tier, so a job of a slower one is not joined while no job is known. */
+  readonly insists: boolean;
   /** What it has taken off the budget, while that may be given back. */
   charge: RecallCharge | null;
   /** A request of ours whose answer is lost may have started a job: one that is found then is not free. */

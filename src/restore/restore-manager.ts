@@ -10,7 +10,7 @@
 
 import { CancelledError, CorruptError, describeError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
-import type { ArchiveKey, JobId } from "../domain/ids.js";
+import type { ArchiveKey, JobId, VaultName } from "../domain/ids.js";
 import { type Clock, hours, type Instant, type Milliseconds } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import type { BackoffLimits } from "../lib/backoff.js";
@@ -26,7 +26,7 @@ import type { RecallAllowance, RecallCharge } from "./recall-budget.js";
 import { RecallQueue } from "./recall-queue.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
 import { RetrievalOrders } from "./retrieval-orders.js";
-import { acceptedTier, isFasterTier } from "./retrieval-plan.js";
+import { type ArchiveJob, acceptedTier, isAsFast, isFasterTier } from "./retrieval-plan.js";
 import { type Patience, pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
 export interface RestoreManagerParts {
@@ -57,7 +57,7 @@ export interface RecallWish {
   readonly tier: RetrievalTier;
   /** "open" when absent. A recall that goes on takes the more urgent of two. */
   readonly origin?: RecallOrigin;
-  /** Order a second job when the one that runs has a slower tier: somebody has agreed to pay for it. */
+  /** Order another job when the one that runs, whoever ordered it, has a slower tier: somebody has agreed to pay for it. */
   readonly faster?: boolean;
 }
 
@@ -92,7 +92,7 @@ export class RestoreManager {
   resume(): void {
     for (const journaled of this.#parts.journal.unfinished()) {
       if (this.#recalls.has(journaled.archive.key)) continue;
-      this.#begin(journaled, { origin: "restore", charge: null, isNew: false });
+      this.#begin(journaled, { origin: "restore", charge: null, isNew: false, insists: false });
     }
   }
 
@@ -119,7 +119,7 @@ export class RestoreManager {
     }
     const requestedAt = this.#parts.clock.now();
     const recall = { archive, tier: accepted, requestedAt, jobId: null, replaced: 0 };
-    return this.#begin(recall, { origin, charge, isNew: true }).landed.promise;
+    return this.#begin(recall, { origin, charge, isNew: true, insists: faster }).landed.promise;
   }
 
   status(archive: ArchiveKey): RecallStatus | undefined {
@@ -130,6 +130,15 @@ export class RestoreManager {
   /** The same in fewer words, for extended attributes. */
   recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt"> | undefined {
     return this.status(archive);
+  }
+
+  /**
+   * Jobs of `vault` that a recall would join instead of paying for another, running or finished, whoever ordered them.
+   *
+   * One question for all archives; what is recalled already is not left out.
+   */
+  jobsIn(vault: VaultName): Promise<(archive: ColdArchive) => ArchiveJob | undefined> {
+    return this.#orders.existing(vault);
   }
 
   snapshot(): RecallStatus[] {
@@ -151,7 +160,13 @@ export class RestoreManager {
       origin,
       charge,
       isNew,
-    }: { readonly origin: RecallOrigin; readonly charge: RecallCharge | null; readonly isNew: boolean },
+      insists,
+    }: {
+      readonly origin: RecallOrigin;
+      readonly charge: RecallCharge | null;
+      readonly isNew: boolean;
+      readonly insists: boolean;
+    },
   ) {
     const landed = deferred<void>();
     unattended(landed.promise);
@@ -159,6 +174,7 @@ export class RestoreManager {
       archive,
       tier,
       origin,
+      insists,
       startedAt: requestedAt,
       landed,
       scope: new AbortScope(),
@@ -259,12 +275,14 @@ export class RestoreManager {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const { archive } = recall;
-        let joined = await this.#orders.find(archive, gone);
+        const wish = { gone, atLeast: recall.insists ? recall.tier : undefined };
+        let joined = await this.#orders.find(archive, wish);
         if (joined !== undefined) this.#queue.join(recall);
         else if (await this.#waitForTurn(recall)) {
           // Somebody else may have ordered it while this recall was queued.
-          joined = await this.#orders.find(archive, gone);
+          joined = await this.#orders.find(archive, wish);
         }
+        if (joined !== undefined) recall.tier = joined.tier;
         const job = joined?.id ?? (await this.#orders.start(recall));
         return await this.#didRequest(recall, job, joined !== undefined);
       } catch (error) {
@@ -309,7 +327,7 @@ export class RestoreManager {
       await this.#parts.journal.willRequest(archive.key, tier);
       if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
       const found = await abortable(this.#orders.find(archive), recall.scope.signal);
-      const isFast = found !== undefined && (found.status === "succeeded" || !isFasterTier(tier, found.tier));
+      const isFast = found !== undefined && isAsFast(found, tier);
       const job = isFast ? found.id : await this.#orders.start(recall);
       await this.#didRequest(recall, job, isFast);
     } catch (error) {

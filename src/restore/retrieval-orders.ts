@@ -1,13 +1,20 @@
 /** Retrieval jobs in the service: those that are there already, and those that are ordered. */
 
 import { ServiceError } from "../domain/errors.js";
-import type { JobId } from "../domain/ids.js";
+import type { JobId, VaultName } from "../domain/ids.js";
 import { Semaphore } from "../lib/semaphore.js";
-import type { CasService } from "../protocol/service.js";
+import type { CasService, RetrievalTier } from "../protocol/service.js";
 import { JobList } from "./job-list.js";
 import type { ColdArchive } from "./ports.js";
 import type { Recall } from "./recall.js";
-import { type ArchiveJob, jobToJoin } from "./retrieval-plan.js";
+import { type ArchiveJob, isAsFast, jobToJoin } from "./retrieval-plan.js";
+
+export interface JobWish {
+  /** One that may be listed still, without its output. */
+  readonly gone?: JobId | undefined;
+  /** Somebody has agreed to pay for this tier: a job that runs at a slower one is passed over. */
+  readonly atLeast?: RetrievalTier | undefined;
+}
 
 export class RetrievalOrders {
   readonly #service: Pick<CasService, "initiateJob" | "listJobs">;
@@ -24,13 +31,20 @@ export class RetrievalOrders {
     this.#requests = new Semaphore(concurrency);
   }
 
-  /** The job that has, or will have, the archive first. @param gone One that may be listed still, without its output. */
-  async find(archive: ColdArchive, gone?: JobId): Promise<ArchiveJob | undefined> {
+  /** The job that has, or will have, the archive first. */
+  async find(archive: ColdArchive, { gone, atLeast }: JobWish = {}): Promise<ArchiveJob | undefined> {
     const jobs = await this.#jobList.of(archive.vault, archive.id);
-    return jobToJoin(
+    const job = jobToJoin(
       jobs.filter(({ id }) => id !== gone),
       archive,
     );
+    return job === undefined || atLeast === undefined || isAsFast(job, atLeast) ? job : undefined;
+  }
+
+  /** What `find` would find for any archive of `vault`, by one listing. */
+  async existing(vault: VaultName): Promise<(archive: ColdArchive) => ArchiveJob | undefined> {
+    const jobs = await this.#jobList.all(vault);
+    return (archive) => jobToJoin(jobs.get(archive.id) ?? [], archive);
   }
 
   /** Every call is billed. */

@@ -19,6 +19,11 @@ export function isFasterTier(tier: RetrievalTier, than: RetrievalTier): boolean 
   return retrievalTiers.indexOf(tier) < retrievalTiers.indexOf(than);
 }
 
+/** Whether a job has its output by now, or will have it as soon as one of `tier`. */
+export function isAsFast(job: ArchiveJob, tier: RetrievalTier): boolean {
+  return job.status === "succeeded" || !isFasterTier(tier, job.tier);
+}
+
 /** The job that will have, or has, the whole of `archive` first; a retrieval that exists is not paid for twice. */
 export function jobToJoin(jobs: Iterable<JobDescription>, archive: ColdArchive): ArchiveJob | undefined {
   let best: ArchiveJob | undefined;

@@ -9,6 +9,7 @@ const plan: RestorePlan = {
   bytes: 3 * 2 ** 30,
   running: 0,
   slower: 0,
+  jobsKnown: true,
   tooLarge: 0,
   otherTiers: [],
   cachedFiles: 0,
@@ -31,11 +32,23 @@ test("no price is free of charge", () => {
   expect(planLines([{ ...plan, price: 0, readyInMs: null }])[0]).toContain("free of charge, ready soon");
 });
 
-test("what is running already and what is here already is told", () => {
-  expect(planLines([{ ...plan, files: 1, running: 1, cachedFiles: 2, localFiles: 1 }])).toEqual([
-    "1 file (1 of them already on the way), 3GiB to restore at tier standard: about 0.18 CNY, ready in 3h to 5h",
+test("what is under way already and what is here already is told", () => {
+  expect(planLines([{ ...plan, running: 1, cachedFiles: 2, localFiles: 1 }])).toEqual([
+    "12 files (1 already under way, free), 3GiB to restore at tier standard: about 0.18 CNY, ready in 3h to 5h",
     "3 files here already",
   ]);
+});
+
+test("when all is under way, nothing is ordered and nothing asked, but for traffic", () => {
+  const joined = { ...plan, running: 12, price: 0 };
+  expect(planLines([joined])).toEqual(["12 files, 3GiB: already under way, free of charge"]);
+  expect(totalPrice([joined])).toBe(0);
+  expect(planLines([{ ...joined, trafficPrice: 1.92 }])[0]).toContain("also about 1.92 CNY for traffic");
+  expect(totalPrice([{ ...joined, trafficPrice: 1.92 }])).toBeGreaterThan(0);
+});
+
+test("a price that may be too high, because the service did not name its jobs, says so", () => {
+  expect(planLines([{ ...plan, jobsKnown: false }])[1]).toContain("did not say which jobs it has");
 });
 
 test("when nothing is cold there is nothing to restore", () => {
@@ -57,6 +70,6 @@ test("the other tiers are offered with their prices, unless it is free", () => {
 
 test("what a faster tier orders a second time is told", () => {
   expect(planLines([{ ...plan, running: 3, slower: 2 }])[0]).toContain(
-    "(3 of them already on the way, 2 at a slower tier: for those a second job is ordered)",
+    "(1 already under way, free; 2 under way at a slower tier: for those a second job is ordered)",
   );
 });

@@ -66,16 +66,18 @@ describe.skipIf(reason !== undefined)(`restoring many files${reason ? ` (skipped
     expect(new Set(await jobs()).size).toBe(fileCount);
   }, 60_000);
 
-  test("a file with two names, and one that is named twice, is counted once", async () => {
+  test("a file with two names is counted once; a job that exists is joined, free of charge and without asking", async () => {
     const file = mount.path("tree", "sub", "f1");
     await link(file, mount.path("tree", "another"));
     expect(await casfs("evict", file)).toMatchObject({ status: 0 });
-    const { status, stdout } = await casfs("restore", "-r", mount.path("tree"), file, file);
-    expect(stdout).toMatch(/^1 file, 2\.9KiB to restore/);
-    expect(status).toBe(3);
-    expect((await casfs("restore", "--yes", "--wait", file, mount.path("tree", "another"))).stdout).toContain(
-      "1 file restored",
-    );
+    const ordered = (await jobs()).length;
+    const both = [mount.path("tree"), file, mount.path("tree", "another")];
+    const { status, stdout } = await casfs("restore", "-r", "--wait", ...both);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: "1 file, 2.9KiB: already under way, free of charge\n19 files here already\n1 file restored\n",
+    });
+    expect(await jobs()).toHaveLength(ordered);
     await unlink(mount.path("tree", "another"));
   });
 
@@ -97,7 +99,7 @@ describe.skipIf(reason !== undefined)(`restoring many files${reason ? ` (skipped
     expect(await casfs("restore", "--tier", "bulk", "--yes", file)).toMatchObject({ status: 0 });
     const asked = await casfs("restore", "--tier", "expedited", file);
     expect(asked.status).toBe(3);
-    expect(asked.stdout).toContain("1 at a slower tier: for those a second job is ordered");
+    expect(asked.stdout).toContain("1 under way at a slower tier: for those a second job is ordered");
     expect(await casfs("restore", "--tier", "expedited", "--yes", "--wait", file)).toMatchObject({ status: 0 });
     expect((await jobs()).length).toBe(before + 2);
   }, 60_000);

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { type ByteRange, MIB } from "../../src/domain/bytes.js";
 import { FileSystemError, ServiceError } from "../../src/domain/errors.js";
+import { hours, seconds } from "../../src/domain/time.js";
 import { abortable } from "../../src/lib/abort-scope.js";
 import { settled } from "../support/fake-clock.js";
 import { SimulatedCrash } from "../support/memory-journals.js";
@@ -71,6 +72,24 @@ test("a retrieval that somebody else started is joined, running or finished", as
   expect(fixture.hasLanded(running) && fixture.hasLanded(finished)).toBe(true);
   expect(fixture.service.calls.initiateJob).toBe(2);
   expect(fixture.eventsOf("recall-started")).toMatchObject([{ joined: true }, { joined: true }]);
+});
+
+test("a running retrieval of somebody else is passed over by who has agreed to pay for a faster tier, and a finished one is not", async () => {
+  const fixture = await RestoreFixture.create({ retrievalMs: { expedited: 1000, standard: 2000, bulk: hours(12) } });
+  const [running, finished] = [await fixture.archive(1), await fixture.archive(2)];
+  const jobOf = ({ id }: typeof running, tier: "bulk" | "standard") =>
+    fixture.service.initiateJob(vault, { action: "retrieve-archive", archiveId: id, tier });
+  await jobOf(finished, "standard");
+  await fixture.clock.sleep(seconds(10));
+  await jobOf(running, "bulk");
+  const existing = await fixture.manager.jobsIn(vault);
+  expect(existing(running)).toMatchObject({ tier: "bulk", status: "in-progress" });
+  expect(existing(finished)).toMatchObject({ tier: "standard", status: "succeeded" });
+  const faster = { tier: "expedited", origin: "restore", faster: true } as const;
+  const since = fixture.clock.now();
+  await Promise.all([fixture.manager.recall(running, faster), fixture.manager.recall(finished, faster)]);
+  expect(fixture.clock.now() - since).toBeLessThan(hours(1));
+  expect(fixture.service.calls.initiateJob).toBe(3);
 });
 
 test("a retrieval of a part of the archive is not joined", async () => {
