@@ -85,19 +85,23 @@ function contains(mountpoint: string, path: string): boolean {
  *
  * The daemon may be the calling process: its event loop must be free to answer while `umount` looks at the path.
  *
+ * @param options.run How the program is run that unmounts; as a child of this process unless given.
  * @throws FileSystemError "busy" when it is in use and not `lazy`, "not-found" when nothing is mounted there,
  *   "not-permitted" when somebody else mounted it.
  */
-export async function unmountPath(mountpoint: string, { lazy }: { readonly lazy: boolean }): Promise<void> {
+export async function unmountPath(
+  mountpoint: string,
+  { lazy, run = runProgram }: { readonly lazy: boolean; readonly run?: typeof runProgram },
+): Promise<void> {
   const path = resolve(mountpoint);
   const asRoot = process.geteuid?.() === 0;
   const attempts: [string, string[]][] = asRoot
     ? [["umount", ["-i", ...(lazy ? ["-l"] : []), "--", path]]]
     : ["fusermount3", "fusermount"].map((program) => [program, [lazy ? "-uz" : "-u", "--", path]]);
-  let result = await runProgram(...attempts[0]!);
+  let result = await run(...attempts[0]!);
   for (const attempt of attempts.slice(1)) {
     if (!result.notInstalled) break;
-    result = await runProgram(...attempt);
+    result = await run(...attempt);
   }
   if (!result.ok) throw unmountError(path, result.text);
 }

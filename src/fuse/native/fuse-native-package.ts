@@ -30,6 +30,9 @@ export interface NativeStat {
   readonly ctime: number;
 }
 
+/** What a listing tells of a name: its inode number and, by `mode`, its kind. */
+export type NativeEntry = Pick<NativeStat, "ino" | "mode">;
+
 export interface NativeStatfs {
   readonly bsize: number;
   readonly frsize: number;
@@ -46,7 +49,11 @@ export interface NativeStatfs {
 export interface NativeOperations {
   getattr(path: string, answer: Answer<NativeStat>): void;
   fgetattr(path: string, file: number, answer: Answer<NativeStat>): void;
-  readdir(path: string, answer: (error: number, names?: readonly string[]) => void): void;
+  /** @param answer Takes an entry for each of the names, or none at all: then the kinds are asked for one by one. */
+  readdir(
+    path: string,
+    answer: (error: number, names?: readonly string[], entries?: readonly NativeEntry[]) => void,
+  ): void;
   readlink(path: string, answer: Answer<string>): void;
   mkdir(path: string, mode: number, answer: Answer): void;
   mknod(path: string, mode: number, rdev: number, answer: Answer): void;
@@ -107,7 +114,7 @@ const utimensOpcode = 12;
 const mtimeOffset = 112;
 
 /** libfuse has 4 KiB writes and a tiny background queue unless told otherwise. */
-const smuggled = ["big_writes", "max_write=131072", "max_background=64", "atomic_o_trunc", "use_ino", "readdir_ino"];
+const smuggled = ["big_writes", "max_write=131072", "max_background=64", "atomic_o_trunc", "use_ino", "readdir_ino", "attr_timeout=0"];
 
 /** @throws FileSystemError "not-supported" with what is missing. */
 export function loadFuseNative(): FusePackage {

@@ -12,6 +12,7 @@ import type { FuseDriver, FuseMountOptions, FuseOperations, FuseSession } from "
 import { casfsMountType, findMountAt, type MountEntry, unmountPath } from "../mount-table.js";
 import { usableMountpoint } from "../mountpoint.js";
 import { loadFuseNative, mountFuseNative } from "./fuse-native-package.js";
+import { runOrphan } from "./orphan-program.js";
 import { PathOperations } from "./path-operations.js";
 import { RequestDeadlines } from "./request-deadline.js";
 
@@ -55,7 +56,7 @@ async function mount(
     // Attributes and names live for a second in the kernel; nothing can be told to it.
     invalidateInode: () => undefined,
     invalidateEntry: () => undefined,
-    unmount: ({ lazy }) => unmountPath(mountpoint, { lazy }),
+    unmount: ({ lazy }) => unmountPath(mountpoint, { lazy, run: runOrphan }),
   };
 }
 

@@ -11,27 +11,19 @@ import { CancelledError, CasfsError, FileSystemError } from "../../domain/errors
 import { type InodeNumber, rootIno } from "../../domain/ids.js";
 import { fileTime, type Instant } from "../../domain/time.js";
 import { type Attributes, isDirectory } from "../../vfs/attributes.js";
-import type {
-  AttributeChanges,
-  DirectorySink,
-  EntryReply,
-  FuseCaller,
-  FuseOperations,
-  HandleNumber,
-} from "../driver.js";
+import type { AttributeChanges, FuseCaller, FuseOperations, HandleNumber } from "../driver.js";
 import { toErrno } from "../errno.js";
-import type { Answer, NativeOperations, NativeStat, NativeStatfs } from "./fuse-native-package.js";
+import type { Answer, NativeEntry, NativeOperations, NativeStat, NativeStatfs } from "./fuse-native-package.js";
 import { NativeFiles } from "./native-files.js";
+import { type Listing, listNames } from "./native-listing.js";
+import { nativeStat, nativeStatfs } from "./native-stat.js";
 import { callerWithoutDeadline, type RequestDeadlines } from "./request-deadline.js";
 
 const { errno } = constants;
 const unchangedId = 0xffff_ffff;
-const uint32Max = 0xffff_ffff;
 const readWrite = 2;
 const xattrCreate = 1;
 const xattrReplace = 2;
-const listingRows = 1000;
-const blockSizeBytes = 4096;
 
 interface Place {
   readonly parent: InodeNumber;
@@ -63,13 +55,17 @@ export class PathOperations implements NativeOperations {
     this.getattr(path, answer);
   }
 
-  readdir(path: string, answer: (error: number, names?: readonly string[]) => void): void {
-    this.#answer("readdir", answer, async () => {
+  readdir(
+    path: string,
+    answer: (error: number, names?: readonly string[], entries?: readonly NativeEntry[]) => void,
+  ): void {
+    const done = (error: number, listing?: Listing) => answer(error, listing?.names, listing?.entries);
+    this.#answer("readdir", done, async () => {
       const ino = await this.#ino(path);
       const caller = callerWithoutDeadline;
       const { handle } = await this.#ops.openDirectory(caller, ino);
       try {
-        return await this.#names(caller, ino, handle);
+        return await listNames((cookie, page) => this.#ops.readDirectory(caller, ino, handle, cookie, false, page));
       } finally {
         await this.#ops.releaseDirectory(ino, handle);
       }
@@ -143,11 +139,15 @@ export class PathOperations implements NativeOperations {
   }
 
   truncate(path: string, sizeBytes: number, answer: Answer): void {
-    this.#change("truncate", path, { sizeBytes }, answer);
+    this.#answer("truncate", answer, async () => {
+      requireExact(sizeBytes);
+      await this.#ops.setAttributes(callerWithoutDeadline, await this.#ino(path), undefined, { sizeBytes });
+    });
   }
 
   ftruncate(_path: string, file: number, sizeBytes: number, answer: Answer): void {
     this.#answer("ftruncate", answer, async () => {
+      requireExact(sizeBytes);
       const { ino, handle } = this.#files.get(file);
       await this.#ops.setAttributes(callerWithoutDeadline, ino, handle, { sizeBytes });
     });
@@ -185,7 +185,8 @@ export class PathOperations implements NativeOperations {
 
   write(_path: string, file: number, data: Buffer, length: number, offset: number, answer: Answer<number>): void {
     const done = (error: number) => answer(error === 0 ? length : error, length);
-    this.#waiting("write", done, (caller) => {
+    this.#waiting("write", done, async (caller) => {
+      requireExact(offset + length);
       const { ino, handle } = this.#files.get(file);
       return this.#ops.write(caller, ino, handle, offset, data.subarray(0, length));
     });
@@ -277,17 +278,6 @@ export class PathOperations implements NativeOperations {
     if (!this.#files.isOpen(ino)) this.#ops.forget(ino);
   }
 
-  async #names(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber): Promise<string[]> {
-    const names: string[] = [];
-    for (let cookie = 0; ; ) {
-      const page = new NamePage();
-      await this.#ops.readDirectory(caller, ino, handle, cookie, false, page);
-      names.push(...page.names);
-      if (page.names.length === 0) return names;
-      cookie = page.cookie;
-    }
-  }
-
   async #attributes(path: string): Promise<Attributes> {
     if (path === "/") {
       return (await this.#ops.getAttributes(callerWithoutDeadline, rootIno, undefined)).attributes;
@@ -348,63 +338,14 @@ export class PathOperations implements NativeOperations {
   }
 }
 
-/** Takes one page of names. */
-class NamePage implements DirectorySink {
-  readonly capacity = listingRows;
-  readonly names: string[] = [];
-  cookie = 0;
-
-  add(name: string, cookie: number, _ino: InodeNumber, _mode: number, _entry: EntryReply | null): boolean {
-    if (this.names.length >= listingRows) return false;
-    this.names.push(name);
-    this.cookie = cookie;
-    return true;
+/** Numbers above 2^53 have lost their last bits on their way here. */
+function requireExact(sizeBytes: number): void {
+  if (!Number.isSafeInteger(sizeBytes)) {
+    throw new FileSystemError("too-large", `Cannot make a file of ${sizeBytes} bytes`);
   }
 }
 
 /** ACLs would be stored and not enforced; the kernel asks for capabilities with every write. */
 function refuseKernelNames(name: string): void {
   if (/^(system|security)\./.test(name)) throw new FileSystemError("not-supported", `Cannot keep ${name}`);
-}
-
-function nativeStat(attributes: Attributes): NativeStat {
-  const { ino, mode, uid, gid, nlink, rdev, sizeBytes, blocks, atime, mtime, ctime } = attributes;
-  const times = { atime: milliseconds(atime), mtime: milliseconds(mtime), ctime: milliseconds(ctime) };
-  return {
-    ino: ino % uint32Max,
-    mode,
-    uid,
-    gid,
-    nlink,
-    rdev,
-    size: sizeBytes,
-    blksize: blockSizeBytes,
-    blocks,
-    ...times,
-  };
-}
-
-function milliseconds({ seconds, nanoseconds }: { readonly seconds: number; readonly nanoseconds: number }): number {
-  return Math.max(0, seconds * 1000 + Math.floor(nanoseconds / 1e6));
-}
-
-/** libfuse's binding has 32 bits for each number: larger blocks make them fit. */
-function nativeStatfs(reply: Awaited<ReturnType<FuseOperations["statfs"]>>): NativeStatfs {
-  let scale = 1;
-  while (reply.blocks / scale > uint32Max) scale *= 2;
-  const scaled = (blocks: number) => Math.floor(blocks / scale);
-  const size = reply.blockSizeBytes * scale;
-  const files = Math.min(reply.files, uint32Max);
-  const filesFree = Math.min(reply.filesFree, uint32Max);
-  return {
-    bsize: size,
-    frsize: size,
-    blocks: scaled(reply.blocks),
-    bfree: scaled(reply.blocksFree),
-    bavail: scaled(reply.blocksAvailable),
-    files,
-    ffree: filesFree,
-    favail: filesFree,
-    namemax: reply.nameBytesMax,
-  };
 }
