@@ -9,10 +9,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestMount } from "../support/casfs-process.js";
-import { run, shell, whyNoMount } from "../support/fuse-environment.js";
+import { whyNoDriver } from "../support/driver.js";
+import { driverLimits, unexpectedProblem } from "../support/driver-limits.js";
+import { run, shell } from "../support/fuse-environment.js";
 import { whyNoPython } from "../support/python.js";
 
-const reason = whyNoMount() ?? whyNoPython();
+const reason = whyNoDriver() ?? whyNoPython();
 const directory = fileURLToPath(new URL("./posix/", import.meta.url));
 
 const groups = [
@@ -66,7 +68,7 @@ describe.skipIf(reason !== undefined)(
       }, 120_000);
 
       test.each(checksOf(group))("%s", (check) => {
-        expect(outcomes.get(check)).toBeNull();
+        expect(unexpectedProblem(check, outcomes.get(check))).toBeNull();
       });
     });
 
@@ -91,7 +93,8 @@ describe.skipIf(reason !== undefined)(
       "whatever is done to a file, every byte of it is right",
       async () => {
         const program = join(directory, "fsx.py");
-        const ran = await run("python3", ["-B", program, mount.path("v"), seed, String(steps)], { timeoutMs });
+        const words = [mount.path("v"), seed, String(steps), ...driverLimits.steps];
+        const ran = await run("python3", ["-B", program, ...words], { timeoutMs });
         expect(ran, `seed ${seed}`).toMatchObject({ status: 0, stdout: "", stderr: "" });
       },
       timeoutMs,

@@ -12,6 +12,7 @@ import { httpCasService } from "../../src/client/http-cas-service.js";
 import { vaultName } from "../../src/domain/ids.js";
 import { readInventoryJson } from "../../src/protocol/inventory-wire.js";
 import type { InventoryEntry } from "../../src/restore/ports.js";
+import { driverLimits } from "./driver-limits.js";
 import { type CommandResult, run, shell } from "./fuse-environment.js";
 
 export const casfsProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -101,7 +102,9 @@ export class TestMount implements AsyncDisposable {
   /** Mounts on the embedded service, or with `--endpoint` in `options` on another. */
   async mount(options: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<void> {
     const place = options.some((option) => option.startsWith("--endpoint")) ? [] : ["--local", this.data];
-    this.#running = await startCasfs(["mount", this.mountpoint, ...place, "--state", this.state, ...options], env);
+    const taken = options.filter((option) => !driverLimits.options.includes(option));
+    const words = [...place, "--state", this.state, ...taken];
+    this.#running = await startCasfs(["mount", this.mountpoint, ...words], env);
   }
 
   async unmount(): Promise<void> {

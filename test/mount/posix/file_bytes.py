@@ -112,7 +112,6 @@ def check_large_offsets():
     fails("EINVAL", os.pwrite, fd, b"x", -1)
     fails("EFBIG", os.ftruncate, fd, 2**63 - 1)
     fails("EFBIG", os.pwrite, fd, b"x", 2**63 - 2)
-    fails("EFBIG", os.posix_fallocate, fd, 0, 2**53)
     os.ftruncate(fd, 0)
     os.close(fd)
 
@@ -171,9 +170,10 @@ def check_a_sparse_copy_stays_sparse():
     fd = os.open("f", os.O_CREAT | os.O_RDWR)
     os.pwrite(fd, b"middle", 5 * 2**20)
     os.ftruncate(fd, 10 * 2**20)
-    os.close(fd)
+    # Still open: an archived file is told to have no holes, and a closed one may be archived at any moment.
     expect(os.system("cp f g && cmp f g && tar -S -cf t f && tar -xf t --to-stdout | cmp - f"), 0)
     expect(os.stat("t").st_size < 2**20, True, "tar -S stores no holes")
+    os.close(fd)
 
 
 def check_blocks_are_counted():
@@ -192,6 +192,7 @@ def check_fallocate():
     fd = os.open(make("f", data), os.O_RDWR)
     fallocate(fd, 0, 0, 30_000)
     expect(contents("f"), data + bytes(5000))
+    fails("EFBIG", os.posix_fallocate, fd, 0, 2**53)
     fallocate(fd, KEEP_SIZE, 0, 100_000)
     expect(os.fstat(fd).st_size, 30_000)
     fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 100, 9000)

@@ -1,7 +1,8 @@
 """Random reads, writes, cuts, holes, maps and copies of one file against a copy of it in memory, byte by byte.
 
-    python3 fsx.py DIRECTORY SEED STEPS [LARGEST]
+    python3 fsx.py DIRECTORY SEED STEPS [LARGEST] [WITHOUT...]
 
+Steps named after the numbers are left out, for file systems that lack them.
 Prints nothing and exits 0 when every byte was right; else the steps that led to the wrong one.
 """
 
@@ -17,10 +18,11 @@ O_TMPFILE = 0o20000000 | os.O_DIRECTORY
 
 
 class Exerciser:
-    def __init__(self, directory, seed, largest):
+    def __init__(self, directory, seed, largest, without):
         self.path = os.path.join(directory, f"fsx-{seed}")
         self.rng = random.Random(seed)
         self.largest = largest
+        self.steps = {step: weight for step, weight in self.STEPS.items() if step.__name__ not in without}
         self.model = bytearray()
         self.history = []
         self.fd = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_EXCL, 0o600)
@@ -171,7 +173,7 @@ class Exerciser:
     }
 
     def run(self, steps):
-        kinds, weights = list(self.STEPS), list(self.STEPS.values())
+        kinds, weights = list(self.steps), list(self.steps.values())
         for number in range(steps):
             step = self.rng.choices(kinds, weights)[0]
             offset, length = self.range()
@@ -184,14 +186,15 @@ class Exerciser:
         os.unlink(self.path)
 
 
-def main(directory, seed, steps, largest=1_000_000):
-    exerciser = Exerciser(directory, seed, largest)
+def main(directory, seed, steps, *more):
+    largest = next((int(word) for word in more if word.isdigit()), 1_000_000)
+    exerciser = Exerciser(directory, int(seed), largest, [word for word in more if not word.isdigit()])
     try:
-        exerciser.run(steps)
+        exerciser.run(int(steps))
     except (AssertionError, OSError) as error:
         print(f"seed {seed}: {error}")
         print("\n".join(exerciser.history[-40:]))
         sys.exit(1)
 
 
-main(sys.argv[1], *map(int, sys.argv[2:]))
+main(*sys.argv[1:])
