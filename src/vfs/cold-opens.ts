@@ -79,10 +79,15 @@ export class ColdOpens {
    *   was interrupted; FileSystemError "corrupt" when this casfs cannot read the archive's format.
    */
   async bring(record: InodeRecord, { nonBlock }: { readonly nonBlock: boolean }, caller: Caller): Promise<void> {
-    if (!this.isCold(record.content)) return;
-    const archive = this.coldArchive(record.content!);
     const { onCold, nonblockRecall } = this.#settings;
-    if (onCold === "deny" || (nonBlock && !nonblockRecall)) throw new NotRestoredError(archive.id);
+    const mayRecall = onCold !== "deny" && (!nonBlock || nonblockRecall);
+    if (!this.isCold(record.content)) {
+      if (mayRecall && this.#ahead.expects(record) && !(await this.#governor.isDenied(caller)))
+        this.#ahead.after(record);
+      return;
+    }
+    const archive = this.coldArchive(record.content!);
+    if (!mayRecall) throw new NotRestoredError(archive.id);
     const wanted = { ino: record.ino, archive, caller };
     await this.#governor.admit(wanted);
     // Meanwhile it may have been rewritten, and its archive be wanted by nobody.

@@ -2,9 +2,13 @@
  * `--recall-ahead`: who opens a cold file will open the next ones too, so their recalls begin at once.
  *
  * Files that are read one after the other, as `cp -r` does, then wait for one retrieval together and not for one each.
- * Never: recalls for an open that recalls nothing itself, nor more than the budget allows.
+ * The open of a file that was recalled so begins the next one: as long as reading the files of the window takes longer
+ * than a retrieval, nobody waits again.
+ * Never: recalls for an open that recalls nothing itself, more than the window beyond what somebody has opened, nor
+ * more than the budget allows.
  */
 
+import type { ArchiveKey } from "../domain/ids.js";
 import type { ColdArchive } from "../restore/ports.js";
 import { isRegular } from "./attributes.js";
 import type { CatalogPort, InodeRecord } from "./catalog-port.js";
@@ -18,8 +22,13 @@ interface Dependencies {
   readonly settings: FileSystemSettings;
 }
 
+/** Files that nobody opens are forgotten: a person who looked into many directories has opened one file of each. */
+const expectedMax = 100_000;
+
 export class RecallAhead {
   readonly #parts: Dependencies;
+  /** What was recalled ahead and not opened yet, oldest first. */
+  readonly #expected = new Set<ArchiveKey>();
 
   constructor(parts: Dependencies) {
     this.#parts = parts;
@@ -29,15 +38,31 @@ export class RecallAhead {
   after(record: InodeRecord): void {
     const { catalog, recalls, settings } = this.#parts;
     if (settings.recallAhead === 0) return;
+    if (record.content?.archive != null) this.#expected.delete(record.content.archive);
     for (const { inode } of catalog.listAfter(record.ino, settings.recallAhead)) {
       const archive = this.#coldArchive(inode);
       if (archive === undefined) continue;
+      this.#expect(archive.key);
       try {
         // A failure is reported where it happens, and told again to whoever opens the file.
         recalls.recall(archive, { tier: settings.tier, origin: "ahead" }).catch(() => {});
       } catch {
         return; // Over the budget: then so is whatever follows.
       }
+    }
+  }
+
+  /** Whether the file was recalled ahead, and nobody has opened it yet. */
+  expects({ content }: InodeRecord): boolean {
+    return content?.archive != null && this.#expected.has(content.archive);
+  }
+
+  #expect(archive: ArchiveKey): void {
+    this.#expected.add(archive);
+    if (this.#expected.size <= expectedMax) return;
+    for (const oldest of this.#expected) {
+      this.#expected.delete(oldest);
+      return;
     }
   }
 

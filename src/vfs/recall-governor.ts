@@ -56,10 +56,8 @@ export class RecallGovernor {
   /** @throws FileSystemError "over-budget" when a rule denies the caller. */
   async admit(wanted: RecallWanted): Promise<void> {
     const { caller } = wanted;
-    const { recallDeny } = this.#parts.settings;
     if (caller === null) return;
-    const names = recallDeny.hasNames ? await this.#namesOf(caller) : [];
-    const rule = recallDeny.match({ names, uid: caller.uid });
+    const { names, rule } = await this.#ruleOn(caller);
     if (rule === undefined) return;
     const message = `${names[0] ?? `uid ${caller.uid}`} may recall nothing, by the rule ${rule} of --recall-deny`;
     const command = names[0] ?? (await this.#namesOf(caller))[0] ?? null;
@@ -69,12 +67,25 @@ export class RecallGovernor {
     });
   }
 
+  /** Whether a rule denies `caller`; asked of who recalls nothing, so nobody is told. */
+  async isDenied(caller: RecallAsker): Promise<boolean> {
+    return (await this.#ruleOn(caller)).rule !== undefined;
+  }
+
   /** Tells of a recall that the budget has refused, and goes on with whatever `error` is. */
   async refused(wanted: RecallWanted, error: unknown): Promise<void> {
     if (!isOverBudget(error)) return;
     const [command = null] = wanted.caller === null ? [] : await this.#namesOf(wanted.caller);
     const message = error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
     this.#note(wanted, { reason: "over-budget", message, command });
+  }
+
+  async #ruleOn(
+    caller: RecallAsker,
+  ): Promise<{ readonly names: readonly string[]; readonly rule: string | undefined }> {
+    const { recallDeny } = this.#parts.settings;
+    const names = recallDeny.hasNames ? await this.#namesOf(caller) : [];
+    return { names, rule: recallDeny.match({ names, uid: caller.uid }) };
   }
 
   #namesOf({ pid }: RecallAsker): Promise<readonly string[]> {
