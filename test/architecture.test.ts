@@ -1,5 +1,5 @@
 /**
- * The rules of the source tree that a compiler does not check.
+ * The rules of the source tree, and one of the tests, that a compiler does not check.
  *
  * Reads the text of every module; relies on the formatter for how an import looks.
  */
@@ -209,6 +209,20 @@ function linesThat(pattern: RegExp, where: (module: SourceModule) => boolean): s
         .flatMap((line, index) => (pattern.test(line) ? [`${join("src", path)}:${index + 1}: ${line.trim()}`] : [])),
     );
 }
+
+describe("the tests", () => {
+  const testRoot = join(sourceRoot, "..", "test");
+  const paths = readdirSync(testRoot, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
+
+  test("run what they have always run: their random numbers come from one seed", () => {
+    const homes = ["support/test-seed.ts", "support/seeded-fast-check.ts"];
+    const otherwise = /\bMath\.random\(|\brandomInt\b|from "fast-check"|\bDate\.now\(\) %/;
+    const breaches = paths
+      .filter((path) => !homes.includes(path) && path !== "architecture.test.ts")
+      .filter((path) => otherwise.test(readFileSync(join(testRoot, path), "utf8")));
+    expectNone(breaches, `Use ${homes.join(" or ")}`);
+  });
+});
 
 function expectNone(breaches: readonly string[], advice: string): void {
   expect(

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { chooseEvictions, isEvictable } from "../../src/cache/eviction.js";
 import type { ArchiveKey } from "../../src/domain/ids.js";
 import { hours, type Instant } from "../../src/domain/time.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const now = (100 * 3600 * 1000) as Instant;
 const recallKeepMs = hours(48);

@@ -1,10 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { MIB } from "../../src/domain/bytes.js";
 import { deferred } from "../../src/lib/deferred.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { bytesOf, CacheFixture, contentId, key } from "./cache-fixture.js";
 
 const block = 4096;

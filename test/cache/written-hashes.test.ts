@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { expect, test, vi } from "vitest";
 import { type ByteRange, byteRange, MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import type { ContentFile } from "../../src/vfs/ports.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { bytesOf, CacheFixture, contentId, expectBytes } from "./cache-fixture.js";
 
 const content = contentId(1);

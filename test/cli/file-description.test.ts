@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { describeFile } from "../../src/cli/archive/file-description.js";
 import { parseDescription } from "../../src/protocol/description.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 test("a plain name is its own description", () => {
   for (const name of ["a.jpg", "holiday pictures.tar", "README", "-odd", "100%.txt"])

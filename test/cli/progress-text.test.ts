@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { progressLine } from "../../src/cli/progress-text.js";
 import { MIB } from "../../src/domain/bytes.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const half = { label: "backup.tar", doneBytes: 48 * MIB, totalBytes: 96 * MIB, bytesPerSecond: 12 * MIB };
 

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseDuration, parseSize } from "../../src/config/units.js";
 import { formatDuration, formatSize } from "../../src/lib/amount-text.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 describe("durations", () => {
   test.each([

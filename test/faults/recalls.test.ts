@@ -1,6 +1,5 @@
 /** Archives on their way back meet every fault there is: right bytes or a clear error, and one job for each archive. */
 
-import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { byteCount, MIB } from "../../src/domain/bytes.js";
 import { CorruptError } from "../../src/domain/errors.js";
@@ -15,6 +14,7 @@ import { MemorySink, pieceBytes } from "../restore/restore-fixture.js";
 import { CountedBudget } from "../support/counted-budget.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
 import { MemoryInventoryCatalog, MemoryRestoreJournal } from "../support/memory-journals.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { FaultFixture, vault } from "./fault-fixture.js";
 import { brokenAnswers, delays, letSomeThrough, lostAnswers, passingRefusals, withoutEffect } from "./fault-table.js";

@@ -3,12 +3,12 @@
  * a network that breaks: all of them are archived, and when an inventory has been merged each is there exactly once.
  */
 
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { hours } from "../../src/domain/time.js";
 import type { Operation } from "../../src/protocol/routes.js";
 import { FaultPlan, faults, type NamedFault, on, type Rule } from "../support/fault-plan.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { TestVault } from "../support/test-file-system.js";
 import { FaultFixture, vault } from "./fault-fixture.js";

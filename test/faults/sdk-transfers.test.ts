@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { MIB } from "../../src/domain/bytes.js";
@@ -14,6 +13,7 @@ import type { Operation } from "../../src/protocol/routes.js";
 import { downloadJobOutput } from "../../src/transfer/file-download.js";
 import { type FileUploadOptions, type UploadedArchive, uploadFile } from "../../src/transfer/file-upload.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { FaultFixture, vault } from "./fault-fixture.js";
 import {

@@ -1,6 +1,5 @@
 /** Contents on their way into the vault meet every fault there is: they arrive whole, and as often as promised. */
 
-import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { hours, minutes } from "../../src/domain/time.js";
@@ -12,6 +11,7 @@ import { UploadQueue } from "../../src/upload/upload-queue.js";
 import { Uploader } from "../../src/upload/uploader.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
 import { MemoryUploadJournal } from "../support/memory-journals.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { contentId, MemoryStagedFiles, partBytes } from "../upload/upload-fixture.js";
 import { FaultFixture, vault } from "./fault-fixture.js";

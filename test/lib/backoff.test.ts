@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { backoffDelayMs } from "../../src/lib/backoff.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const limits = { delayMsMin: 1000, delayMsMax: 300_000 };
 

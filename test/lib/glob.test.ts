@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { matchesGlob } from "../../src/lib/glob.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 test.each([
   ["", "", true],

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { IntervalSet } from "../../src/lib/interval-set.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const interval = fc.tuple(fc.nat(40), fc.nat(12)).map(([start, length]) => ({ start, end: start + length }));
 const step = fc.oneof(

@@ -1,6 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MinHeap } from "../../src/lib/min-heap.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 test("items come out smallest first, whatever order they went in", () => {
   fc.assert(

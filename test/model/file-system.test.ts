@@ -1,7 +1,7 @@
 /** The file system against a model too simple to be wrong: names and bytes in maps. Crashes come between closes. */
 
-import fc from "fast-check";
 import { expect, test } from "vitest";
+import { fc } from "../support/seeded-fast-check.js";
 import { appending, caller, TestVault, writing } from "../support/test-file-system.js";
 
 interface ModelFile {

@@ -6,9 +6,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { hours } from "../../src/domain/time.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { appending, reading, TestVault, vault, writing } from "../support/test-file-system.js";
 
 interface File {

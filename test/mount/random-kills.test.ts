@@ -2,7 +2,7 @@
  * kill -9 at random moments under a running load, again and again, on one state and one service.
  *
  * Four writers change a tree each, as fast as they can, and remember what every call has promised. Half of the deaths
- * come at a random time, half at a random step. CASFS_RANDOM_KILLS says how many (15), CASFS_SEED repeats a run.
+ * come at a random time, half at a random step. CASFS_RANDOM_KILLS says how many (15).
  */
 
 import { mkdir } from "node:fs/promises";
@@ -13,18 +13,18 @@ import { eventually, whyNoMount } from "../support/fuse-environment.js";
 import { KilledMount } from "../support/killed-mount.js";
 import { PromisedTree, survived } from "../support/promised-tree.js";
 import { asking, expectPromisesKept, expectVaultHolds } from "../support/survivors.js";
+import { randomNumbers, testSeed } from "../support/test-seed.js";
 
 const reason = whyNoMount();
 const kills = Number(process.env.CASFS_RANDOM_KILLS ?? 15);
-const seed = Number(process.env.CASFS_SEED ?? Date.now() % 1_000_000);
 const vault = "v";
 const lanes = 4;
 
 describe.skipIf(reason !== undefined)(`random deaths${reason ? ` (skipped: ${reason})` : ""}`, () => {
   test(
-    `after ${kills} of them under load nothing promised is missing or wrong (seed ${seed})`,
+    `after ${kills} of them under load nothing promised is missing or wrong (seed ${testSeed})`,
     async () => {
-      const random = randomNumbers(seed);
+      const random = randomNumbers(testSeed);
       const options = ["--settle", "0s", "--rewrite-interval", "0s", "--multipart-threshold", "16MiB", "--no-trash"];
       await using mount = await KilledMount.make(options);
       await mount.start();
@@ -34,7 +34,7 @@ describe.skipIf(reason !== undefined)(`random deaths${reason ? ` (skipped: ${rea
         const root = mount.place.path(vault, `lane-${lane}`);
         await mkdir(root);
         writers.push(
-          new RandomWriter(mount, new PromisedTree(root, () => mount.isDead), randomNumbers(seed + lane + 1)),
+          new RandomWriter(mount, new PromisedTree(root, () => mount.isDead), randomNumbers(testSeed + lane + 1)),
         );
       }
       const trees = writers.map(({ tree }) => tree);
@@ -52,10 +52,10 @@ describe.skipIf(reason !== undefined)(`random deaths${reason ? ` (skipped: ${rea
         await writing;
         await mount.start();
         await expectPromisesKept(mount, trees);
-        if (kill % 50 === 0) console.log(`seed ${seed}: ${kill} deaths, ${answered()} changes that were answered`);
+        if (kill % 50 === 0) console.log(`seed ${testSeed}: ${kill} deaths, ${answered()} changes that were answered`);
       }
       const done = writers.reduce((sum, writer) => sum + writer.changes, 0);
-      console.log(`seed ${seed}: ${kills} deaths, ${done} changes that were answered`);
+      console.log(`seed ${testSeed}: ${kills} deaths, ${done} changes that were answered`);
       expect(done).toBeGreaterThan(kills);
       await expectVaultHolds(mount, { vault, trees, lostInitiates: kills });
       for (const tree of trees) await tree.check();
@@ -144,15 +144,4 @@ class RandomWriter {
 
 function parentOf(path: string): string {
   return path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "";
-}
-
-/** A generator of numbers in [0, 1) that a seed repeats (mulberry32). */
-function randomNumbers(from: number): () => number {
-  let state = from >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

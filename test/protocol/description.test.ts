@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
   type FileDescription,
@@ -6,6 +5,7 @@ import {
   parseDescription,
   segmentBytesMax,
 } from "../../src/protocol/description.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const example: FileDescription = {
   segments: ["photos", "2019", "a b.jpg"],

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isTransient, ServiceError } from "../../src/domain/errors.js";
 import { formatError, parseError, type WireErrorCode, wireErrors } from "../../src/protocol/error-wire.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const parse = (status: number, body: unknown) =>
   parseError("Cannot try", { status, body: typeof body === "string" ? body : JSON.stringify(body), requestId: "r1" });

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { byteCount } from "../../src/domain/bytes.js";
 import { archiveId } from "../../src/domain/ids.js";
@@ -7,6 +6,7 @@ import { formatInventoryCsv, readInventoryCsv } from "../../src/protocol/invento
 import { formatInventoryJson, type InventoryEntry, readInventoryJson } from "../../src/protocol/inventory-wire.js";
 import { WireFormatError } from "../../src/protocol/json-fields.js";
 import { treeHashHex } from "../../src/protocol/tree-hash.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const takenAt = Date.UTC(2017, 7, 29) as Instant;
 const head = { vaultQcs: "qcs:id/0:cas:local:uid/1:vaults/v", takenAt };

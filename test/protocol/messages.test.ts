@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import { archiveId, jobId, uploadId, vaultName } from "../../src/domain/ids.js";
@@ -66,6 +65,7 @@ import {
   parseVaultList,
 } from "../../src/protocol/vault-wire.js";
 import { formatTime, formatTimeInSeconds, parseTime } from "../../src/protocol/wire-time.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { vectors } from "../support/vectors.js";
 
 const owner = { region: "ap-chengdu", appId: "1250000000" };

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { archiveId, jobId, uploadId, vaultName } from "../../src/domain/ids.js";
 import { formatQuery, parseQuery, queryValue, splitTarget } from "../../src/protocol/query.js";
 import { accountText, formatRoute, matchRoute, type Operation, type Route } from "../../src/protocol/routes.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { vectors } from "../support/vectors.js";
 
 const account = accountText("1250000000");

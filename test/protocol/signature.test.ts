@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.js";
 import {
@@ -12,6 +11,7 @@ import {
   type VerificationOptions,
   verifySignature,
 } from "../../src/protocol/signature.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { type SignatureVector, vectors } from "../support/vectors.js";
 
 const { python_sdk: python, node_sdk: node, go_sdk: go } = vectors.signatures;

@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { digestOf, treeHashOfLeaves } from "../../src/protocol/tree-hash.js";
 import { TreeHashJoiner } from "../../src/protocol/tree-hash-joiner.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 
 const leaves = Array.from({ length: 100 }, (_, index) => digestOf(testBytes(10, index)).leaves[0]!);

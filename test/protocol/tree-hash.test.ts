@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { byteRange, MIB, splitRange } from "../../src/domain/bytes.js";
 import { parseInclusiveRange } from "../../src/protocol/multipart-wire.js";
@@ -14,6 +13,7 @@ import {
   TreeHasher,
   treeHashOfLeaves,
 } from "../../src/protocol/tree-hash.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { vectors } from "../support/vectors.js";
 

@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { byteCount, GIB } from "../../src/domain/bytes.js";
 import { hours, type Instant, type Milliseconds, minutes } from "../../src/domain/time.js";
 import { publishedPrices } from "../../src/protocol/prices.js";
 import { periodText, RecallBudget, type RecallLimits, type RecallUseStore } from "../../src/restore/recall-budget.js";
 import { type MinuteOfUse, UseWindow } from "../../src/restore/use-window.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const day = hours(24);
 const start = Date.parse("2026-01-01T12:00:30Z") as Instant;

@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type ByteRange, byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import { type ArchiveKey, archiveId, jobId, vaultName } from "../../src/domain/ids.js";
@@ -6,6 +5,7 @@ import type { Instant } from "../../src/domain/time.js";
 import type { TreeHashHex } from "../../src/protocol/service.js";
 import { nextRestoreState, type RestoreEvent, type RestoreState } from "../../src/restore/restore-state.js";
 import { type ArchiveJob, jobToJoin, piecesOf } from "../../src/restore/retrieval-plan.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const size = 3 * MIB;
 const treeHash = "0".repeat(64) as TreeHashHex;

@@ -1,10 +1,10 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Instant } from "../../src/domain/time.js";
 import { WireError } from "../../src/protocol/error-wire.js";
 import { parsePolicy } from "../../src/protocol/policy.js";
 import type { Operation } from "../../src/protocol/routes.js";
 import { type AccessRequest, actionNames, type Decision, decide } from "../../src/server/access/access-policy.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const stranger = { appId: "1250000002", uin: "100000000002" };
 const request: AccessRequest = {

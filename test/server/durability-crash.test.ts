@@ -7,16 +7,19 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { ServerProcess } from "../support/server-process.js";
 import { testBytes } from "../support/test-bytes.js";
+import { randomNumbers, testSeed } from "../support/test-seed.js";
 import { CasClient } from "./cas-client.js";
 import { bodyFiles } from "./local-server.js";
 
 const rounds = 3;
+const random = randomNumbers(testSeed);
 const vault = "v";
 
 interface LedgerUpload {
@@ -116,8 +119,8 @@ class Load {
 
 /** Resolves at a moment that has nothing to do with what the server is doing, once so many archives are acknowledged. */
 async function moreThan(count: number, ledger: Ledger): Promise<void> {
-  while (ledger.archives.size < count) await new Promise((resolve) => setTimeout(resolve, 1));
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+  while (ledger.archives.size < count) await sleep(1);
+  await sleep(random() * 20);
 }
 
 async function untilGone(act: () => Promise<unknown>): Promise<void> {
@@ -219,7 +222,7 @@ test("design 4.7: what was acknowledged survives kill -9 at any moment; nothing 
         break;
       }
       const load = new Load(client, ledger, round).run();
-      await Promise.race([load, moreThan(ledger.archives.size + 3 + Math.random() * 25, ledger)]);
+      await Promise.race([load, moreThan(ledger.archives.size + 3 + random() * 25, ledger)]);
       await server.kill();
       await load;
       client.close();

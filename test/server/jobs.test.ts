@@ -1,7 +1,7 @@
-import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { byteRange, MIB } from "../../src/domain/bytes.js";
 import { combineTreeHashes, digestOf, isTreeHashAligned } from "../../src/protocol/tree-hash.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import type { CasClient } from "./cas-client.js";
 import { bodyFiles, hour, LocalServer } from "./local-server.js";

@@ -1,9 +1,9 @@
 /** No bytes that a client can send make the server fail, hang or forget how to answer the next one. */
 
-import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { sendBytes } from "../support/byte-storm.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { type CasClient, hashHeaders } from "./cas-client.js";
 import { LocalServer } from "./local-server.js";

@@ -1,9 +1,9 @@
 /** Multipart uploads over HTTP against a model that is too simple to be wrong: a map of parts for each upload. */
 
-import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { hashHeaders, type Reply } from "./cas-client.js";
 import { bodyFiles, hour, LocalServer } from "./local-server.js";

@@ -1,9 +1,9 @@
 /** Ranges of job outputs against slices of what was uploaded; the tree-hash header exactly when 13.3 says so. */
 
-import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { LocalServer } from "./local-server.js";
 

@@ -1,7 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, readFileSync } from "node:fs";
 import { link, mkdir, open, readFile, symlink, writeFile } from "node:fs/promises";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { httpCasService } from "../../src/client/http-cas-service.js";
 import { type ByteRange, byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
@@ -16,6 +15,7 @@ import {
 } from "../../src/transfer/file-download.js";
 import { credentials } from "../server/cas-client.js";
 import { LocalServer } from "../server/local-server.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { newArchive, readAll, testBytes } from "../support/test-bytes.js";
 import { onNthCall, TransferFixture, vault, withCalls } from "./transfer-fixture.js";
 

@@ -1,9 +1,9 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { byteRange, MIB, rangeLength } from "../../src/domain/bytes.js";
 import { archiveSizeBytesMax, partCountMax } from "../../src/protocol/limits.js";
 import { combineTreeHashes, digestOf, isTreeHashAligned } from "../../src/protocol/tree-hash.js";
 import { areCombinable, isSubtreeOfArchive, outputPieces, usablePieceBytes } from "../../src/transfer/output-pieces.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 
 /** An archive, a subtree of it that a job retrieved, and a range of that output; all in bytes of the archive. */

@@ -1,8 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GIB, MIB, TIB } from "../../src/domain/bytes.js";
 import { archiveSizeBytesMax } from "../../src/protocol/limits.js";
 import { partCount, partRanges, planParts, planStream } from "../../src/upload/part-plan.js";
+import { fc } from "../support/seeded-fast-check.js";
 
 const options = { multipartThresholdBytes: 100 * MIB, partSizeBytes: 16 * MIB };
 

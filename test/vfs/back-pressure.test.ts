@@ -2,13 +2,13 @@
 
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { allocatedBytes } from "../../src/cache/staging-area.js";
 import { parseNamePatterns } from "../../src/config/name-patterns.js";
 import { ServiceError } from "../../src/domain/errors.js";
 import { hours, seconds } from "../../src/domain/time.js";
 import { deferred } from "../../src/lib/deferred.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import {
   appending,

@@ -1,9 +1,9 @@
 /** Two state directories that write to one vault: each finds out by an inventory, and then touches nothing. */
 
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { hours } from "../../src/domain/time.js";
+import { fc } from "../support/seeded-fast-check.js";
 import { newArchive, testBytes } from "../support/test-bytes.js";
 import {
   appending,

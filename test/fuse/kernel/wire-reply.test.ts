@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { InodeNumber } from "../../../src/domain/ids.js";
 import { ms } from "../../../src/domain/time.js";
@@ -24,6 +23,7 @@ import {
   replyFixture,
   requestFixture,
 } from "../../support/fuse-wire.js";
+import { fc } from "../../support/seeded-fast-check.js";
 
 /** A reply to the fixtures' request, in a dirty buffer. */
 function encoded(bodyBytes: number, put: (view: DataView, at: number) => void, errno = 0): string {
