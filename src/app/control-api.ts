@@ -226,6 +226,9 @@ export interface RecallReport {
   readonly origin: "open" | "restore" | "ahead";
   /** Why it is queued: the line is busy, or the cache has no room; null when it is not. */
   readonly heldBy: "line" | "room" | null;
+  /** The bytes of the archive that are recalled; null for all of them. */
+  readonly range: { readonly start: number; readonly end: number } | null;
+  /** Of `range`. */
   readonly sizeBytes: number;
   readonly landedBytes: number;
   readonly startedAt: string;

@@ -42,7 +42,7 @@ export function createPipelines(
   config: MountConfig,
   {
     service,
-    storage: { catalog, cache, staging },
+    storage: { catalog, cache, partial, staging },
     observer,
     isFree,
   }: {
@@ -94,7 +94,7 @@ export function createPipelines(
     clock: systemClock,
   });
   const recalls = new RestoreManager(
-    { ...base, journal: catalog.recalls, sink: cache, budget: recallBudget, poller },
+    { ...base, journal: catalog.recalls, sink: cache, windows: partial, budget: recallBudget, poller },
     { downloadConcurrency: config.parallel },
   );
   const inventories = new InventorySync({ ...base, catalog: catalog.inventories, poller });

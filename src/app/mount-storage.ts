@@ -6,6 +6,7 @@ import { ContentCache } from "../cache/content-cache.js";
 import { DiskReserve } from "../cache/disk-reserve.js";
 import { HashPool } from "../cache/hash-pool.js";
 import { CacheLayout } from "../cache/layout.js";
+import { PartialContents } from "../cache/partial-contents.js";
 import { allocatedBytes, StagingDirectory } from "../cache/staging-area.js";
 import { StagingBudget } from "../cache/staging-budget.js";
 import type { WrittenContentOptions } from "../cache/written-content.js";
@@ -25,6 +26,7 @@ export interface MountStorage {
   readonly catalog: Catalog;
   readonly layout: CacheLayout;
   readonly cache: ContentCache;
+  readonly partial: PartialContents;
   readonly staging: StagingDirectory;
   readonly disk: DiskReserve;
   readonly budget: StagingBudget;
@@ -65,6 +67,10 @@ export async function openStorage(
     // The reserve is already taken off what is free.
     { maxBytes: config.cacheSize, keepFreeBytes: 0, recallKeepMs: config.recallKeep },
   );
+  const parts = { layout, index: catalog.partial, hashPool, cache, clock: systemClock, observer: cacheObserver };
+  const partial = await PartialContents.open(parts);
+  cache.setTenant(partial);
+  stopping.defer(() => partial.close());
   disk.setEvictor((amount) => cache.freeDisk(amount));
   stopping.defer(() => cache.close());
   const hashes = stopping.use(new WrittenHashes(hashPool, hashedPieces(config)));
@@ -72,7 +78,7 @@ export async function openStorage(
   const staging = await StagingDirectory.open({ layout, hashes, cachedCopies: cache, budget, dropped });
   // What fsync promises lies in files and directories that a first start has just made: their names have to last, too.
   await syncDirectory(config.stateDirectory);
-  return { catalog, layout, cache, staging, disk, budget, hashPool, bootId };
+  return { catalog, layout, cache, partial, staging, disk, budget, hashPool, bootId };
 }
 
 /** What uploads will ask for; parts of very large files are larger, and are hashed when they are sent. */

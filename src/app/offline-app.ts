@@ -13,6 +13,7 @@ import { UsageError } from "../domain/errors.js";
 import { type ArchiveKey, rootIno } from "../domain/ids.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import type { PriceTable } from "../protocol/prices.js";
+import { isOfWhole } from "../restore/recall.js";
 import { CostSurvey } from "./cost-survey.js";
 import type { ArchivePlace } from "./cost-tally.js";
 import { MountPaths } from "./mount-paths.js";
@@ -64,6 +65,11 @@ function openAsItIs(path: string, prices: PriceTable): Promise<Catalog> {
 
 function placesIn(catalog: Catalog): (archive: ArchiveKey) => ArchivePlace {
   const here = new Set(catalog.cached.load().map(({ key }) => key));
-  const recalling = new Set(catalog.recalls.unfinished().map(({ archive }) => archive.key));
+  const recalling = new Set(
+    catalog.recalls
+      .unfinished()
+      .filter(isOfWhole)
+      .map(({ archive }) => archive.key),
+  );
   return (archive) => (here.has(archive) ? "here" : recalling.has(archive) ? "recalling" : "cold");
 }

@@ -1,7 +1,9 @@
 /** What `casfs status` says of recalls: which run, who waits for them, what they may cost, and what was refused. */
 
+import { rangeLength } from "../domain/bytes.js";
 import type { ArchiveKey, InodeNumber } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
+import { isWholeArchive } from "../protocol/archive-window.js";
 import type { PriceTable } from "../protocol/prices.js";
 import type { RecallStatus } from "../restore/recall.js";
 import type { LimitState, RecallBudget } from "../restore/recall-budget.js";
@@ -34,7 +36,8 @@ export class RecallStatusReports {
       ...jobReport(recall),
       origin: recall.origin,
       heldBy: recall.heldBy,
-      sizeBytes: recall.archive.sizeBytes,
+      sizeBytes: rangeLength(recall.window),
+      range: isWholeArchive(recall.window, recall.archive.sizeBytes) ? null : recall.window,
       landedBytes: recall.landedBytes,
       startedAt: iso(recall.startedAt),
     }));

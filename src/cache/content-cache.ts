@@ -20,7 +20,7 @@ import type { ColdArchive, ContentSink, Landing } from "../restore/ports.js";
 import type { CachedContents } from "../vfs/ports.js";
 import { ContentFileHandle } from "./content-file.js";
 import type { Evictor } from "./disk-reserve.js";
-import { chooseEvictions, type EvictionCandidate } from "./eviction.js";
+import { chooseEvictions, inOrderOfUse, type UsedCandidate } from "./eviction.js";
 import type { HashPool } from "./hash-pool.js";
 import { LandingFile } from "./landing-file.js";
 import { LandingPieces } from "./landing-pieces.js";
@@ -53,10 +53,25 @@ export interface ContentCacheParts {
 
 export interface CacheUsage {
   readonly contents: number;
+  /** Of all contents, whole or not. */
   readonly usedBytes: number;
+  readonly partialContents: number;
+  readonly partialBytes: number;
   /** Of landings that are going on: their full sizes. */
   readonly landingBytes: number;
   readonly maxBytes: number;
+}
+
+/** Contents of which only a part is here: bytes of the same bound, which are evicted in the same order. */
+export interface CacheTenant {
+  usage(): { readonly contents: number; readonly usedBytes: number; readonly landingBytes: number };
+  /** What is here of one archive, and what is landing of it. */
+  bytesOf(archive: ArchiveKey): number;
+  /** Least recently used first. */
+  candidates(): Iterable<UsedCandidate>;
+  evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent">;
+  /** @param why "landed": all of it is an ordinary copy now. */
+  drop(archive: ArchiveKey, why: "landed" | "unwanted"): Promise<void>;
 }
 
 /** What has to be evicted, and what to say when that cannot be. */
@@ -83,6 +98,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   readonly #waitingPins = new Set<ArchiveKey>();
   readonly #landings = new Map<ArchiveKey, { readonly archive: ColdArchive; readonly landing: Landing | undefined }>();
   readonly #uses: UseLog;
+  #tenant: CacheTenant | undefined;
   /** Per archive: adopting, publishing and removing one file exclude each other. */
   readonly #files = new KeyedMutex<ArchiveKey>();
   /** Choosing what to evict and counting what is free is one step. */
@@ -102,16 +118,24 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     return cache;
   }
 
+  /** Tells of contents that are not whole; until then there are none. */
+  setTenant(tenant: CacheTenant): void {
+    this.#tenant = tenant;
+  }
+
   /** Writes the collected uses to the index. */
   async close(): Promise<void> {
     await this.#uses.close();
   }
 
   usage(): CacheUsage {
+    const partial = this.#tenant?.usage();
     return {
       contents: this.#residents.size,
-      usedBytes: this.#residents.calculatedSize,
-      landingBytes: this.#landingBytes,
+      usedBytes: this.#usedBytes,
+      partialContents: partial?.contents ?? 0,
+      partialBytes: partial?.usedBytes ?? 0,
+      landingBytes: this.#landingBytes + (partial?.landingBytes ?? 0),
       maxBytes: this.#options.maxBytes,
     };
   }
@@ -195,7 +219,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   async evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent"> {
     return this.#files.run(archive, async () => {
       const resident = this.#residents.peek(archive);
-      if (resident === undefined) return "absent";
+      if (resident === undefined) return (await this.#tenant?.evict(archive)) ?? "absent";
       if (resident.pinned) return "pinned";
       if (resident.openCount > 0) return "in-use";
       await this.#remove(archive, resident);
@@ -210,6 +234,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       const resident = this.#residents.peek(archive);
       if (resident !== undefined) await this.#remove(archive, resident);
       else await this.#parts.index.remove(archive);
+      await this.#tenant?.drop(archive, "unwanted");
     });
   }
 
@@ -263,8 +288,8 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     const pieces = await LandingPieces.open(layout.landingPieces(archive.key), archive);
     try {
       await this.#room.run("room", () => this.#makeRoom(archive, totalBytes(pieces.missing)));
-      const publish = () => this.#publish(archive);
       const path = layout.landing(archive.key);
+      const publish = () => this.admitFile(archive, path);
       return await LandingFile.open({ archive, path, pieces, hashPool, publish, onEnd });
     } catch (error) {
       await pieces.close();
@@ -295,13 +320,15 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     return { key, sizeBytes, lastUsedAt: now, pinned: this.isPinned(key), landedAt: now, readSinceLanding };
   }
 
-  async #publish(archive: ColdArchive): Promise<void> {
+  /** The synced file at `path` has all bytes of `archive`, and becomes its cached copy. */
+  async admitFile(archive: ColdArchive, path: string): Promise<void> {
     const { layout, index } = this.#parts;
     await this.#files.run(archive.key, async () => {
       const row = this.#newRow(archive.key, archive.sizeBytes, { readSinceLanding: false });
       await index.put(row);
-      await publishFile(layout.landing(archive.key), layout.cached(archive.key));
+      await publishFile(path, layout.cached(archive.key));
       this.#admit(row);
+      await this.#tenant?.drop(archive.key, "landed");
     });
   }
 
@@ -329,6 +356,10 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     });
   }
 
+  get #usedBytes(): number {
+    return this.#residents.calculatedSize + (this.#tenant?.usage().usedBytes ?? 0);
+  }
+
   get #landingBytes(): number {
     let sum = 0;
     for (const { archive } of this.#landings.values()) sum += archive.sizeBytes;
@@ -341,9 +372,17 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     await this.#evictFor(archive, await this.#shortOnDisk(missingBytes + this.#unwrittenBytes(archive.key)));
   }
 
-  async whyNoRoom(sizeBytes: number, underWayBytes: number): Promise<string | null> {
+  /** Makes room for `bytes` of a window. @throws as `begin`. */
+  async makeWindowRoom(archive: ColdArchive, bytes: number): Promise<void> {
+    await this.#room.run("room", async () => {
+      await this.#evictFor(archive, this.#shortInCache(bytes, this.#landingBytes, archive.key));
+      await this.#evictFor(archive, await this.#shortOnDisk(bytes + this.#unwrittenBytes(undefined)));
+    });
+  }
+
+  async whyNoRoom(sizeBytes: number, underWayBytes: number, archive?: ArchiveKey): Promise<string | null> {
     const landedBytes = this.#landingBytes - this.#unwrittenBytes(undefined);
-    const cache = this.#shortInCache(sizeBytes, underWayBytes);
+    const cache = this.#shortInCache(sizeBytes, underWayBytes, archive);
     const disk = await this.#shortOnDisk(sizeBytes + Math.max(0, underWayBytes - landedBytes));
     return this.#whyNot(cache) ?? this.#whyNot(disk);
   }
@@ -359,10 +398,16 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     return freedBytes < needBytes ? why(freedBytes) : null;
   }
 
-  /** What must be evicted for `sizeBytes` to land; a content larger than the cache is taken alone. */
-  #shortInCache(sizeBytes: number, underWayBytes: number): Shortage {
+  /**
+   * What must be evicted for `sizeBytes` to land; a content larger than the cache is taken alone.
+   *
+   * @param window Of which archive a part is here already, and stays.
+   */
+  #shortInCache(windowBytes: number, underWayBytes: number, window?: ArchiveKey): Shortage {
     const { maxBytes } = this.#options;
-    const otherBytes = this.#residents.calculatedSize + underWayBytes;
+    const ownBytes = window === undefined ? 0 : (this.#tenant?.bytesOf(window) ?? 0);
+    const sizeBytes = windowBytes + ownBytes;
+    const otherBytes = Math.max(0, this.#usedBytes - ownBytes) + underWayBytes;
     const why = (freedBytes: number) =>
       `only ${Math.max(0, maxBytes - otherBytes + freedBytes)} of the cache's ${maxBytes} bytes can be freed`;
     return { needBytes: Math.min(otherBytes + sizeBytes - maxBytes, otherBytes), why };
@@ -385,16 +430,20 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   }
 
   async #trim(newest: ArchiveKey): Promise<void> {
-    const excessBytes = this.#residents.calculatedSize + this.#landingBytes - this.#options.maxBytes;
+    const excessBytes = this.#usedBytes + this.#landingBytes - this.#options.maxBytes;
     await this.#evictAll(this.#chooseEvictions(excessBytes, newest).keys);
   }
 
   #chooseEvictions(needBytes: number, except?: ArchiveKey): ReturnType<typeof chooseEvictions> {
     const { recallKeepMs } = this.#options;
-    return chooseEvictions(this.#candidates(except), { needBytes, now: this.#parts.clock.now(), recallKeepMs });
+    return chooseEvictions(inOrderOfUse(this.#candidates(except), this.#tenant?.candidates() ?? []), {
+      needBytes,
+      now: this.#parts.clock.now(),
+      recallKeepMs,
+    });
   }
 
-  *#candidates(except: ArchiveKey | undefined): Generator<EvictionCandidate> {
+  *#candidates(except: ArchiveKey | undefined): Generator<UsedCandidate> {
     for (const key of this.#residents.rkeys()) {
       const resident = this.#residents.peek(key);
       if (resident !== undefined && key !== except) yield { key, ...resident };

@@ -13,6 +13,10 @@ export interface EvictionCandidate {
   readonly readSinceLanding: boolean;
 }
 
+export interface UsedCandidate extends EvictionCandidate {
+  readonly lastUsedAt: Instant;
+}
+
 export interface EvictionChoice {
   readonly keys: readonly ArchiveKey[];
   /** What these occupy together; less than was needed when nothing more may go. */
@@ -48,4 +52,18 @@ export function chooseEvictions(
 export function isEvictable(candidate: EvictionCandidate, now: Instant, recallKeepMs: Milliseconds): boolean {
   if (candidate.pinned || candidate.openCount > 0) return false;
   return candidate.readSinceLanding || now - candidate.landedAt >= recallKeepMs;
+}
+
+/** The candidates of both, which have the least recently used first, in one such order. */
+export function* inOrderOfUse(
+  one: Iterable<UsedCandidate>,
+  other: Iterable<UsedCandidate>,
+): Generator<EvictionCandidate> {
+  const rest = other[Symbol.iterator]();
+  let next = rest.next();
+  for (const candidate of one) {
+    for (; !next.done && next.value.lastUsedAt < candidate.lastUsedAt; next = rest.next()) yield next.value;
+    yield candidate;
+  }
+  for (; !next.done; next = rest.next()) yield next.value;
 }

@@ -10,11 +10,13 @@ export class CacheLayout {
   readonly stagingDirectory: string;
   readonly cacheDirectory: string;
   readonly landingDirectory: string;
+  readonly partialDirectory: string;
 
   constructor(stateDirectory: string) {
     this.stagingDirectory = join(stateDirectory, "staging");
     this.cacheDirectory = join(stateDirectory, "cache");
     this.landingDirectory = join(this.cacheDirectory, "landing");
+    this.partialDirectory = join(this.cacheDirectory, "partial");
   }
 
   staged(content: ContentId): string {
@@ -37,6 +39,11 @@ export class CacheLayout {
 
   landing(archive: ArchiveKey): string {
     return join(this.landingDirectory, `${archive}.part`);
+  }
+
+  /** A sparse file of the archive's size, with the windows that are here. */
+  partial(archive: ArchiveKey): string {
+    return join(this.partialDirectory, String(archive));
   }
 
   /** Which pieces of a landing are verified. */

@@ -12,14 +12,14 @@ type Use = Pick<CachedRow, "key" | "lastUsedAt" | "readSinceLanding">;
 const collectMs = seconds(5);
 
 export class UseLog {
-  readonly #index: CacheIndex;
+  readonly #index: Pick<CacheIndex, "touch">;
   readonly #clock: Clock;
   readonly #observer: Observer;
   readonly #ending = new AbortController();
   #uses = new Map<ArchiveKey, Use>();
   #collecting: Promise<void> | undefined;
 
-  constructor(index: CacheIndex, clock: Clock, observer: Observer) {
+  constructor(index: Pick<CacheIndex, "touch">, clock: Clock, observer: Observer) {
     this.#index = index;
     this.#clock = clock;
     this.#observer = observer;

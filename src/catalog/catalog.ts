@@ -44,6 +44,7 @@ import { LedgerTable } from "./ledger-table.js";
 import { type Binding, MetaTable } from "./meta-table.js";
 import { MissingTable } from "./missing-table.js";
 import { NumberMint } from "./number-mint.js";
+import { PartialTable } from "./partial-table.js";
 import { RandomIds } from "./random-ids.js";
 import { RecallTable } from "./recall-table.js";
 import { RecallUseTable } from "./recall-use-table.js";
@@ -83,6 +84,7 @@ export class Catalog implements CatalogPort {
   readonly ledger: LedgerTable;
   readonly inventories: InventoryTable;
   readonly cached: CachedTable;
+  readonly partial: PartialTable;
   readonly missing: MissingTable;
   readonly trashTable: TrashTable;
   readonly deletes: DeleteJournal & Pick<TombstoneTable, "pending">;
@@ -164,6 +166,7 @@ export class Catalog implements CatalogPort {
     });
     this.recallUse = new RecallUseTable(database);
     this.cached = new CachedTable(database);
+    this.partial = new PartialTable(database);
     this.uploads = new UploadTable({
       database,
       vaults: this.vaultTable,

@@ -9,6 +9,7 @@ import { UsageError } from "../domain/errors.js";
 import {
   ledgerStep,
   missingStep,
+  partialStep,
   recallReplacedStep,
   recallUseStep,
   schema,
@@ -26,6 +27,7 @@ const steps: readonly string[] = [
   missingStep,
   ledgerStep,
   streamStep,
+  partialStep,
 ];
 
 /** @throws UsageError when a newer casfs has written the catalog. */

@@ -1,16 +1,24 @@
 /** The recall journal. A job that is paid for goes into the ledger in the same transaction. */
 
 import type BetterSqlite3 from "better-sqlite3";
+import { byteRange, rangeLength } from "../domain/bytes.js";
 import type { ArchiveKey, JobId } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
+import { archiveWindow } from "../protocol/archive-window.js";
 import type { RetrievalTier } from "../protocol/service.js";
-import type { JournaledRecall, RestoreJournal } from "../restore/ports.js";
+import type { JournaledRecall, RecalledBytes, RestoreJournal } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
 import type { LedgerTable } from "./ledger-table.js";
 
+/** An archive, and where the recalled bytes begin and end in it. */
+type Key = [number, number, number];
+const byKey = "archive_key = ? AND start_byte = ? AND end_byte = ?";
+
 interface RecallRow {
   readonly archive_key: number;
+  readonly start_byte: number;
+  readonly end_byte: number;
   readonly tier: string;
   readonly job_id: string | null;
   readonly requested_at_ms: number;
@@ -22,11 +30,12 @@ export class RecallTable implements RestoreJournal {
   readonly #contents: ContentTable;
   readonly #clock: Clock;
   readonly #unfinished: BetterSqlite3.Statement<[], RecallRow>;
-  readonly #insert: BetterSqlite3.Statement<[number, string, number]>;
-  readonly #replace: BetterSqlite3.Statement<[number]>;
-  readonly #setJob: BetterSqlite3.Statement<[string, number]>;
-  readonly #remove: BetterSqlite3.Statement<[number]>;
-  readonly #tierOf: BetterSqlite3.Statement<[number], string>;
+  readonly #insert: BetterSqlite3.Statement<[number, number, number, string, number]>;
+  readonly #replace: BetterSqlite3.Statement<Key>;
+  readonly #setJob: BetterSqlite3.Statement<[string, ...Key]>;
+  readonly #remove: BetterSqlite3.Statement<Key>;
+  readonly #removeAll: BetterSqlite3.Statement<[number]>;
+  readonly #tierOf: BetterSqlite3.Statement<Key, string>;
   readonly #ledger: LedgerTable;
   readonly #onLanded: (archive: ArchiveKey) => void;
 
@@ -44,13 +53,14 @@ export class RecallTable implements RestoreJournal {
     this.#ledger = parts.ledger;
     this.#clock = parts.clock;
     const { sql } = parts.database;
-    this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key");
-    this.#insert = sql.prepare(`INSERT INTO recall (archive_key, tier, requested_at_ms) VALUES (?, ?, ?)
-      ON CONFLICT (archive_key) DO UPDATE SET tier = excluded.tier, job_id = NULL`);
-    this.#replace = sql.prepare("UPDATE recall SET job_id = NULL, replaced = replaced + 1 WHERE archive_key = ?");
-    this.#setJob = sql.prepare("UPDATE recall SET job_id = ? WHERE archive_key = ?");
-    this.#remove = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
-    this.#tierOf = sql.prepare<[number], string>("SELECT tier FROM recall WHERE archive_key = ?").pluck();
+    this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key, start_byte");
+    this.#insert = sql.prepare(`INSERT INTO recall (archive_key, start_byte, end_byte, tier, requested_at_ms)
+      VALUES (?, ?, ?, ?, ?) ON CONFLICT (archive_key, start_byte, end_byte) DO UPDATE SET tier = excluded.tier, job_id = NULL`);
+    this.#replace = sql.prepare(`UPDATE recall SET job_id = NULL, replaced = replaced + 1 WHERE ${byKey}`);
+    this.#setJob = sql.prepare(`UPDATE recall SET job_id = ? WHERE ${byKey}`);
+    this.#remove = sql.prepare(`DELETE FROM recall WHERE ${byKey}`);
+    this.#removeAll = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
+    this.#tierOf = sql.prepare<Key, string>(`SELECT tier FROM recall WHERE ${byKey}`).pluck();
   }
 
   unfinished(): JournaledRecall[] {
@@ -60,6 +70,7 @@ export class RecallTable implements RestoreJournal {
       if (archive === undefined) return [];
       return {
         archive,
+        window: archiveWindow(byteRange(row.start_byte, row.end_byte), archive.sizeBytes),
         tier: row.tier as RetrievalTier,
         jobId: row.job_id as JobId | null,
         requestedAt: row.requested_at_ms as Instant,
@@ -68,41 +79,45 @@ export class RecallTable implements RestoreJournal {
     });
   }
 
-  willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void> {
-    return this.#database.mutate(() => void this.#insert.run(archive, tier, this.#clock.now()));
+  willRequest(bytes: RecalledBytes, tier: RetrievalTier): Promise<void> {
+    return this.#database.mutate(() => void this.#insert.run(...keyOf(bytes), tier, this.#clock.now()));
   }
 
-  willReplace(archive: ArchiveKey): Promise<void> {
-    return this.#database.mutate(() => void this.#replace.run(archive));
+  willReplace(bytes: RecalledBytes): Promise<void> {
+    return this.#database.mutate(() => void this.#replace.run(...keyOf(bytes)));
   }
 
-  didRequest(archive: ArchiveKey, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {
+  didRequest(recalled: RecalledBytes, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {
     return this.#database.mutate(() => {
-      this.#setJob.run(job, archive);
-      const tier = this.#tierOf.get(archive) as RetrievalTier | undefined;
+      this.#setJob.run(job, ...keyOf(recalled));
+      const tier = this.#tierOf.get(...keyOf(recalled)) as RetrievalTier | undefined;
       if (isFree || tier === undefined) return;
-      const bytes = this.#contents.archive(archive)?.sizeBytes ?? 0;
+      const bytes = rangeLength(recalled.window);
       this.#ledger.write({ item: `retrieval-${tier}`, count: 1, bytes, byteDays: 0 });
     });
   }
 
-  didLand(archive: ArchiveKey): Promise<void> {
-    return this.#end(archive, () => this.#onLanded(archive));
+  didLand(bytes: RecalledBytes): Promise<void> {
+    return this.#end(bytes, () => this.#onLanded(bytes.archive.key));
   }
 
-  didFail(archive: ArchiveKey): Promise<void> {
-    return this.#end(archive);
+  didFail(bytes: RecalledBytes): Promise<void> {
+    return this.#end(bytes);
   }
 
-  /** Inside `mutate`: the archive is deleted, so its recall is pointless. */
+  /** Inside `mutate`: the archive is deleted, so its recalls are pointless. */
   remove(archive: ArchiveKey): void {
-    this.#remove.run(archive);
+    this.#removeAll.run(archive);
   }
 
-  #end(archive: ArchiveKey, then: () => void = () => {}): Promise<void> {
+  #end(bytes: RecalledBytes, then: () => void = () => {}): Promise<void> {
     return this.#database.mutate(() => {
       then();
-      this.#remove.run(archive);
+      this.#remove.run(...keyOf(bytes));
     });
   }
+}
+
+function keyOf({ archive, window }: RecalledBytes): Key {
+  return [archive.key, window.start, window.end];
 }

@@ -268,3 +268,38 @@ export const streamStep = `
     PRIMARY KEY (content_id, start_byte)
   ) STRICT, WITHOUT ROWID;
 `;
+
+/** A later step: windows of archives are recalled, and kept, without the rest. */
+export const partialStep = `
+  CREATE TABLE recalled (
+    archive_key      INTEGER NOT NULL,
+    start_byte       INTEGER NOT NULL,  -- 0 and the archive's size for the whole of it
+    end_byte         INTEGER NOT NULL,  -- exclusive
+    tier             TEXT NOT NULL,
+    job_id           TEXT,              -- NULL between the intent and the answer
+    requested_at_ms  INTEGER NOT NULL,
+    replaced         INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (archive_key, start_byte, end_byte)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO recalled SELECT archive_key, 0, size_bytes, tier, job_id, requested_at_ms, replaced
+    FROM recall JOIN archive ON key = archive_key;
+  DROP TABLE recall;
+  ALTER TABLE recalled RENAME TO recall;
+
+  -- Archives of which only windows are in the cache directory.
+  CREATE TABLE partial (
+    archive_key      INTEGER PRIMARY KEY,
+    size_bytes       INTEGER NOT NULL,  -- of the archive, and of its sparse file
+    last_used_at_ms  INTEGER NOT NULL,
+    landed_at_ms     INTEGER NOT NULL,  -- the last piece
+    was_read         INTEGER NOT NULL   -- since then
+  ) STRICT;
+  -- What of it is here: each piece was verified alone, and is on the disk.
+  CREATE TABLE partial_piece (
+    archive_key  INTEGER NOT NULL,
+    start_byte   INTEGER NOT NULL,
+    end_byte     INTEGER NOT NULL,      -- exclusive
+    tree_hash    TEXT NOT NULL,
+    PRIMARY KEY (archive_key, start_byte)
+  ) STRICT, WITHOUT ROWID;
+`;

@@ -128,11 +128,12 @@ const heldText: Record<NonNullable<RecallReport["heldBy"]>, string> = {
 };
 
 function recallText(recall: RecallReport, service: StatusReport["service"], now: number): string {
-  const { path, tier, state, sizeBytes, landedBytes, heldBy } = recall;
+  const { path, tier, state, range, sizeBytes, landedBytes, heldBy } = recall;
   const landed = landedBytes > 0 ? `${percent(landedBytes, sizeBytes)} of ` : "";
   const ready = landedBytes === 0 ? readyText(recall, service, now) : "";
   const held = heldBy === null ? "" : heldText[heldBy];
-  return `${path}  ${landed}${formatSize(sizeBytes)}, ${tier}, ${state}${held}${ready}`;
+  const place = range === null ? "" : ` from ${formatSize(range.start)} on`;
+  return `${path}  ${landed}${formatSize(sizeBytes)}${place}, ${tier}, ${state}${held}${ready}`;
 }
 
 function waitingText(waiting: WaitingReport, service: StatusReport["service"], now: number): string {

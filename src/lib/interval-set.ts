@@ -35,6 +35,20 @@ export class IntervalSet implements Iterable<Interval> {
     else this.#intervals.splice(first, after - first, merged);
   }
 
+  /** Leaves nothing between `start` and `end`. */
+  remove({ start, end }: Interval): void {
+    if (end <= start) return;
+    const first = this.#firstEndingFrom(start + 1);
+    let after = first;
+    const rest: Interval[] = [];
+    for (let next = this.#intervals[after]; next !== undefined && next.start < end; next = this.#intervals[after]) {
+      if (next.start < start) rest.push({ start: next.start, end: start });
+      if (next.end > end) rest.push({ start: end, end: next.end });
+      after += 1;
+    }
+    this.#intervals.splice(first, after - first, ...rest);
+  }
+
   /** Leaves nothing from `end` on. */
   cut(end: number): void {
     const first = this.#firstEndingFrom(end);

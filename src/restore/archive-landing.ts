@@ -1,25 +1,27 @@
 /**
- * A finished job's output becomes a verified content in the cache.
+ * A finished job's output becomes a verified content in the cache, or a verified window of one.
  *
- * Relies on: being called once at a time for one archive. The retrieval is paid for, so neither an outage of hours nor
+ * Relies on: being called once at a time for the same bytes. The retrieval is paid for, so neither an outage of hours nor
  * a disk that is full for a minute loses it.
  */
 
+import { rangeLength } from "../domain/bytes.js";
 import { CasfsError, CorruptError } from "../domain/errors.js";
-import type { JobId } from "../domain/ids.js";
 import { type Instant, type Milliseconds, minutes, ms, seconds } from "../domain/time.js";
 import type { BackoffLimits } from "../lib/backoff.js";
 import { Semaphore } from "../lib/semaphore.js";
 import type { CasService } from "../protocol/service.js";
 import type { LineRate } from "./line-rate.js";
-import type { ContentSink, Landing } from "./ports.js";
+import type { ContentSink, Landing, WindowLanding, WindowSink } from "./ports.js";
 import { downloadOutput } from "./range-download.js";
-import type { Recall } from "./recall.js";
+import { isOfWhole, type Recall } from "./recall.js";
+import type { ArchiveJob } from "./retrieval-plan.js";
 import { pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
 export interface ArchiveLandingParts extends Omit<RetryPauseParts, "signal"> {
   readonly service: Pick<CasService, "getJobOutput">;
   readonly sink: Pick<ContentSink, "begin">;
+  readonly windows: Pick<WindowSink, "begin">;
   readonly rate: LineRate;
 }
 
@@ -59,8 +61,8 @@ export class ArchiveLanding {
    * @throws ServiceError "missing" when the output has expired; CorruptError when the bytes stay wrong;
    *   FileSystemError "no-space" when the disk stays full.
    */
-  land(recall: Recall, job: JobId): Promise<void> {
-    const slots = recall.archive.sizeBytes <= this.#options.pieceBytes ? this.#small : this.#large;
+  land(recall: Recall, job: ArchiveJob): Promise<void> {
+    const slots = rangeLength(recall.window) <= this.#options.pieceBytes ? this.#small : this.#large;
     const { signal } = recall.scope;
     return slots.run(signal, async () => {
       // Longer than any output lives: the service says itself when this one is gone, and another job takes its place.
@@ -69,7 +71,7 @@ export class ArchiveLanding {
       for (let attempt = 1; ; attempt += 1) {
         const before = recall.landedBytes;
         try {
-          return await this.#landOnce(recall, job);
+          return await (isOfWhole(recall) ? this.#landWhole(recall, job) : this.#landWindow(recall, job));
         } catch (error) {
           if (recall.landedBytes > before) attempt = 1;
           if (isFull(error)) {
@@ -94,31 +96,47 @@ export class ArchiveLanding {
     return (this.#parts.clock.now() + byMs) as Instant;
   }
 
-  async #landOnce(recall: Recall, job: JobId): Promise<void> {
+  async #landWhole(recall: Recall, job: ArchiveJob): Promise<void> {
     const { archive } = recall;
     for (let wrong = 1; ; wrong += 1) {
       await using landing = await this.#parts.sink.begin(archive);
       await this.#download(recall, job, landing);
       if ((await landing.treeHash()) === archive.treeHash) return await landing.commit();
-      await landing.discard();
-      this.#parts.observer({ type: "piece-corrupt", archiveId: archive.id, start: 0, end: archive.sizeBytes });
-      if (wrong === wrongDownloadsMax) {
-        const text = `Cannot recall archive ${archive.id}: its bytes came with a wrong tree hash ${wrong} times`;
-        throw new CorruptError(text);
-      }
+      await this.#discard(recall, landing, wrong);
     }
   }
 
-  async #download(recall: Recall, job: JobId, landing: Landing): Promise<void> {
-    const { archive } = recall;
+  /** Each piece was verified by a hash of its own; that of the window is what the job's description says. */
+  async #landWindow(recall: Recall, job: ArchiveJob): Promise<void> {
+    const { archive, window } = recall;
+    for (let wrong = 1; ; wrong += 1) {
+      await using landing = await this.#parts.windows.begin(archive, window);
+      await this.#download(recall, job, landing);
+      const isSame = job.range.start === window.start && job.range.end === window.end;
+      const expected = isSame ? job.rangeTreeHash : null;
+      if (expected === null || landing.treeHash() === expected) return;
+      await this.#discard(recall, landing, wrong);
+    }
+  }
+
+  async #discard({ archive, window }: Recall, landing: Landing | WindowLanding, wrong: number): Promise<void> {
+    await landing.discard();
+    const { start, end } = window;
+    this.#parts.observer({ type: "piece-corrupt", archiveId: archive.id, start, end });
+    if (wrong < wrongDownloadsMax) return;
+    throw new CorruptError(`Cannot recall archive ${archive.id}: its bytes came with a wrong tree hash ${wrong} times`);
+  }
+
+  async #download(recall: Recall, job: ArchiveJob, landing: Landing | WindowLanding): Promise<void> {
+    const { archive, window } = recall;
     const { clock, rate } = this.#parts;
     const missingBytes = landing.missing().reduce((sum, range) => sum + range.end - range.start, 0);
-    recall.landedBytes = archive.sizeBytes - missingBytes;
+    recall.landedBytes = rangeLength(window) - missingBytes;
     recall.landingSince = { at: clock.now(), bytes: recall.landedBytes };
     using _fetching = rate.fetching();
     await downloadOutput(
       this.#parts,
-      { archive, job, landing },
+      { archive, job, landing, aligned: !isOfWhole(recall) },
       {
         pieceBytes: this.#options.pieceBytes,
         concurrency: this.#options.downloadConcurrency,
@@ -126,7 +144,7 @@ export class ArchiveLanding {
         // A piece that is fetched again counts again; a status may say a little too much, never more than the whole.
         onBytes: (count) => {
           rate.received(count);
-          recall.landedBytes = Math.min(archive.sizeBytes, recall.landedBytes + count);
+          recall.landedBytes = Math.min(rangeLength(window), recall.landedBytes + count);
         },
       },
     );

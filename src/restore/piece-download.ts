@@ -22,7 +22,7 @@ export interface PieceDownloadParts {
   readonly observer: Observer;
 }
 
-/** Where pieces go; offsets are those of the output. */
+/** Where pieces go; offsets are those of the output, or of what it is a part of. */
 export interface PieceSink {
   /** Several buffers one behind the other. They count only after `pieceVerified` of their range. */
   write(offset: number, data: readonly Uint8Array[]): Promise<void>;
@@ -43,6 +43,8 @@ export interface OutputDownload {
   readonly job: JobId;
   /** What people know the bytes as, to go after "of": "archive abc". */
   readonly name: string;
+  /** Where the output begins, in the offsets of the pieces; 0 when absent. */
+  readonly outputStart?: number;
   /** Whether a hash that the service gives with `range` of the output is that of exactly these bytes. */
   readonly isSubtree: (range: ByteRange) => boolean;
   readonly sink: PieceSink;
@@ -138,8 +140,10 @@ class PieceDownload {
     const { service } = this.#parts;
     const { vault, job, name, sink } = this.#download;
     const { signal, onBytes } = this.#options;
+    const { outputStart = 0 } = this.#download;
     const rest = byteRange(this.#piece.start + this.#received, this.#piece.end);
-    const output = await service.getJobOutput(vault, job, rest, { signal });
+    const asked = byteRange(rest.start - outputStart, rest.end - outputStart);
+    const output = await service.getJobOutput(vault, job, asked, { signal });
     if (output.sizeBytes !== rangeLength(rest)) {
       await output.body[Symbol.asyncIterator]().return?.(); // Unread, it would keep its connection.
       throw wrongLength(name, rest, output.sizeBytes);

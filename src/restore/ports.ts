@@ -3,7 +3,9 @@
 import type { ByteCount, ByteRange } from "../domain/bytes.js";
 import type { ArchiveId, ArchiveKey, JobId, VaultName } from "../domain/ids.js";
 import type { Instant } from "../domain/time.js";
+import type { ArchiveWindow } from "../protocol/archive-window.js";
 import type { RetrievalTier, TreeHashHex } from "../protocol/service.js";
+import type { PieceSink } from "./piece-download.js";
 
 /** Who asked for a recall: an open that waits, a person who has confirmed what it costs, or a guess of what comes next. */
 export type RecallOrigin = "open" | "restore" | "ahead";
@@ -17,9 +19,14 @@ export interface ColdArchive {
   readonly treeHash: TreeHashHex;
 }
 
-/** How far the journal knows a recall to be. `jobId` is null between the intent and the answer of Initiate Job. */
-export interface JournaledRecall {
+/** Bytes of one archive that are recalled together: the whole of it, or a window. */
+export interface RecalledBytes {
   readonly archive: ColdArchive;
+  readonly window: ArchiveWindow;
+}
+
+/** How far the journal knows a recall to be. `jobId` is null between the intent and the answer of Initiate Job. */
+export interface JournaledRecall extends RecalledBytes {
   readonly tier: RetrievalTier;
   readonly jobId: JobId | null;
   readonly requestedAt: Instant;
@@ -32,13 +39,13 @@ export interface RestoreJournal {
   /** Recalls that neither landed nor failed, oldest first; asked once, at start. */
   unfinished(): readonly JournaledRecall[];
   /** A new recall, or a faster tier for one that goes on; whether there is a job is open from here. */
-  willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void>;
+  willRequest(bytes: RecalledBytes, tier: RetrievalTier): Promise<void>;
   /** The output of the job is gone; another one takes its place. */
-  willReplace(archive: ArchiveKey): Promise<void>;
+  willReplace(bytes: RecalledBytes): Promise<void>;
   /** `isFree`: the job was there already, and somebody else has paid for it. */
-  didRequest(archive: ArchiveKey, jobId: JobId, options: { readonly isFree: boolean }): Promise<void>;
-  didLand(archive: ArchiveKey): Promise<void>;
-  didFail(archive: ArchiveKey, message: string): Promise<void>;
+  didRequest(bytes: RecalledBytes, jobId: JobId, options: { readonly isFree: boolean }): Promise<void>;
+  didLand(bytes: RecalledBytes): Promise<void>;
+  didFail(bytes: RecalledBytes, message: string): Promise<void>;
 }
 
 /** Where a recalled content is put together. Invisible to readers until `commit`. */
@@ -65,14 +72,47 @@ export interface ContentSink {
   /**
    * Why a content of `sizeBytes` could not land when `underWayBytes` of others were going to land before it; null when
    * it could. Nothing is evicted yet.
+   *
+   * @param archive Whose window it is; a file whose windows alone fill the cache may grow, as one that is larger may land.
    */
-  whyNoRoom(sizeBytes: number, underWayBytes: number): Promise<string | null>;
+  whyNoRoom(sizeBytes: number, underWayBytes: number, archive?: ArchiveKey): Promise<string | null>;
   /**
    * Makes room and opens (or re-opens) the landing place. Disposing keeps the verified pieces for a later `begin`.
    *
    * @throws CasfsError "no-space" when the disk cannot take it.
    */
   begin(archive: ColdArchive): Promise<Landing>;
+}
+
+/**
+ * Where a window lands, at its place in a file of which the rest is missing. Each piece counts, and readers see it,
+ * when its `pieceVerified` has resolved; it throws CorruptError for one that the service gave no hash of.
+ */
+export interface WindowLanding extends PieceSink, AsyncDisposable {
+  /** What of the window is not here yet. */
+  missing(): readonly ByteRange[];
+  /** Tree hash of the window, from those of its pieces; all of them are here. */
+  treeHash(): TreeHashHex;
+  /** Throws away all bytes of the window. */
+  discard(): Promise<void>;
+}
+
+/** Archives of which only windows are here. */
+export interface WindowSink {
+  /** What of `range` is not here, apart and in order; ends at whole MiBs, or the end of the archive. */
+  missing(archive: ColdArchive, range: ByteRange): readonly ByteRange[];
+  /**
+   * Makes room for a window. Several of one archive may land at a time. Disposing keeps the pieces that were verified.
+   *
+   * @throws CasfsError "no-space" when the disk cannot take it.
+   */
+  begin(archive: ColdArchive, window: ArchiveWindow): Promise<WindowLanding>;
+  /**
+   * All windows are here: the archive becomes an ordinary cached content, once its own tree hash has been found right.
+   *
+   * @throws CorruptError when that is wrong: all windows are dropped.
+   */
+  complete(archive: ColdArchive): Promise<void>;
 }
 
 /** One row of an inventory. */

@@ -5,7 +5,7 @@
  * Relies on: `leave` for everything that has entered or joined, however it ended.
  */
 
-import { MIB } from "../domain/bytes.js";
+import { MIB, rangeLength } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey } from "../domain/ids.js";
 import { type Clock, type Milliseconds, ms, seconds } from "../domain/time.js";
@@ -13,14 +13,13 @@ import { abortable } from "../lib/abort-scope.js";
 import { type Deferred, deferred } from "../lib/deferred.js";
 import { WakeableLoop } from "../lib/wakeable-loop.js";
 import type { LineRate } from "./line-rate.js";
-import type { ColdArchive, ContentSink, RecallOrigin } from "./ports.js";
+import type { ContentSink, RecalledBytes, RecallOrigin } from "./ports.js";
 
 /** Why a recall has not ordered its job yet: enough is under way for the line, or for the cache and its disk. */
 export type HeldBy = "line" | "room";
 
-/** What the queue knows of a recall. Both may change while it waits. */
-export interface QueuedRecall {
-  readonly archive: ColdArchive;
+/** What the queue knows of a recall. The last two may change while it waits. */
+export interface QueuedRecall extends RecalledBytes {
   readonly origin: RecallOrigin;
   heldBy: HeldBy | null;
 }
@@ -53,7 +52,7 @@ const hopelessMs = seconds(60);
 
 export class RecallQueue {
   readonly #parts: RecallQueueParts;
-  readonly #underWay = new Map<ArchiveKey, number>();
+  readonly #underWay = new Set<QueuedRecall>();
   #underWayBytes = 0;
   /** In the order of coming, for each urgency: a hundred thousand may wait. */
   readonly #waiting: Record<RecallOrigin, Set<Place>> = { open: new Set(), restore: new Set(), ahead: new Set() };
@@ -75,7 +74,7 @@ export class RecallQueue {
    * @throws FileSystemError "no-space" when somebody waits for it and there is no prospect of room.
    */
   async enter(recall: QueuedRecall, signal: AbortSignal): Promise<void> {
-    if (this.#underWay.has(recall.archive.key)) return;
+    if (this.#underWay.has(recall)) return;
     const place: Place = { recall, turn: deferred(), urgency: recall.origin, hopelessSince: undefined };
     this.#places.set(recall, place);
     this.#waiting[place.urgency].add(place);
@@ -89,17 +88,15 @@ export class RecallQueue {
   }
 
   /** A job that exists already needs no turn; it counts all the same. */
-  join({ archive }: QueuedRecall): void {
-    if (this.#underWay.has(archive.key)) return;
-    this.#underWay.set(archive.key, archive.sizeBytes);
-    this.#underWayBytes += archive.sizeBytes;
+  join(recall: QueuedRecall): void {
+    if (this.#underWay.has(recall)) return;
+    this.#underWay.add(recall);
+    this.#underWayBytes += rangeLength(recall.window);
   }
 
-  leave(archive: ArchiveKey): void {
-    const bytes = this.#underWay.get(archive);
-    if (bytes === undefined) return;
-    this.#underWay.delete(archive);
-    this.#underWayBytes -= bytes;
+  leave(recall: QueuedRecall): void {
+    if (!this.#underWay.delete(recall)) return;
+    this.#underWayBytes -= rangeLength(recall.window);
     this.#loop.wake();
   }
 
@@ -156,9 +153,10 @@ export class RecallQueue {
   }
 
   async #verdictOn(place: Place): Promise<"start" | HeldBy | FileSystemError> {
-    const { archive, origin } = place.recall;
-    if (this.#underWay.size > 0 && this.#underWayBytes + archive.sizeBytes > this.#lineBytes) return "line";
-    const reason = await this.#whyNoRoom(archive.sizeBytes);
+    const { archive, window, origin } = place.recall;
+    const sizeBytes = rangeLength(window);
+    if (this.#underWay.size > 0 && this.#underWayBytes + sizeBytes > this.#lineBytes) return "line";
+    const reason = await this.#whyNoRoom(archive.key, sizeBytes);
     if (reason === null) return "start";
     const now = this.#parts.clock.now();
     if (this.#underWay.size > 0) place.hopelessSince = undefined;
@@ -171,7 +169,7 @@ export class RecallQueue {
   }
 
   /** Asks for room for many at a time: for a tree of small files, one look at cache and disk for each would take long. */
-  async #whyNoRoom(sizeBytes: number): Promise<string | null> {
+  async #whyNoRoom(archive: ArchiveKey, sizeBytes: number): Promise<string | null> {
     const now = this.#parts.clock.now();
     if (now >= this.#grant.until) this.#grant = { bytes: 0, until: 0 };
     if (sizeBytes > this.#grant.bytes) {
@@ -180,7 +178,7 @@ export class RecallQueue {
       if (wanted > sizeBytes && (await sink.whyNoRoom(wanted, this.#underWayBytes)) === null) {
         this.#grant = { bytes: wanted, until: now + lookAgainMs };
       } else {
-        return sink.whyNoRoom(sizeBytes, this.#underWayBytes);
+        return sink.whyNoRoom(sizeBytes, this.#underWayBytes, archive);
       }
     }
     this.#grant.bytes -= sizeBytes;

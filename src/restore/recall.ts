@@ -1,18 +1,19 @@
 /** One recall while it goes on: what is known of it, and what people may know. */
 
+import { rangeLength } from "../domain/bytes.js";
 import type { JobId } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
 import type { AbortScope } from "../lib/abort-scope.js";
 import type { Deferred } from "../lib/deferred.js";
+import { type ArchiveWindow, isWholeArchive } from "../protocol/archive-window.js";
 import type { RetrievalTier } from "../protocol/service.js";
-import type { ColdArchive, RecallOrigin } from "./ports.js";
+import type { ColdArchive, RecalledBytes, RecallOrigin } from "./ports.js";
 import type { RecallCharge } from "./recall-budget.js";
 import type { HeldBy } from "./recall-queue.js";
 import type { RestoreState } from "./restore-state.js";
 import { expectedJobEnd } from "./retrieval-plan.js";
 
-export interface Recall {
-  readonly archive: ColdArchive;
+export interface Recall extends RecalledBytes {
   readonly startedAt: Instant;
   readonly landed: Deferred<void>;
   /** Ends what is in flight. One for each recall: a signal that a hundred thousand listen to is slow to be listened to. */
@@ -42,6 +43,8 @@ export interface Recall {
 
 export interface RecallStatus {
   readonly archive: ColdArchive;
+  /** The whole archive, or the part that is recalled alone. */
+  readonly window: ArchiveWindow;
   readonly tier: RetrievalTier;
   readonly origin: RecallOrigin;
   readonly job: JobId | null;
@@ -54,13 +57,17 @@ export interface RecallStatus {
   readonly expectedAt: Instant | null;
 }
 
-export function statusOfRecall(recall: Recall, clock: Clock): RecallStatus {
-  const { archive, tier, origin, job, state, heldBy, landedBytes, startedAt } = recall;
-  const expectedAt = expectedEnd(recall, clock.now());
-  return { archive, tier, origin, job, state, heldBy, landedBytes, startedAt, expectedAt };
+export function isOfWhole({ archive, window }: RecalledBytes): boolean {
+  return isWholeArchive(window, archive.sizeBytes);
 }
 
-function expectedEnd({ archive, tier, state, landedBytes, startedAt, landingSince }: Recall, now: Instant) {
+export function statusOfRecall(recall: Recall, clock: Clock): RecallStatus {
+  const { archive, window, tier, origin, job, state, heldBy, landedBytes, startedAt } = recall;
+  const expectedAt = expectedEnd(recall, clock.now());
+  return { archive, window, tier, origin, job, state, heldBy, landedBytes, startedAt, expectedAt };
+}
+
+function expectedEnd({ window, tier, state, landedBytes, startedAt, landingSince }: Recall, now: Instant) {
   if (state === "queued") return null;
   if (state === "requesting" || state === "retrieving") {
     return Math.max(now, expectedJobEnd(tier, startedAt)) as Instant;
@@ -68,5 +75,5 @@ function expectedEnd({ archive, tier, state, landedBytes, startedAt, landingSinc
   if (landingSince === undefined) return null;
   const bytesPerMs = (landedBytes - landingSince.bytes) / (now - landingSince.at);
   if (!(bytesPerMs > 0) || !Number.isFinite(bytesPerMs)) return null;
-  return Math.round(now + (archive.sizeBytes - landedBytes) / bytesPerMs) as Instant;
+  return Math.round(now + (rangeLength(window) - landedBytes) / bytesPerMs) as Instant;
 }

@@ -1,5 +1,5 @@
 /**
- * One recall per archive, however many readers wait for it.
+ * One recall per archive, or per window of one, however many readers wait for it.
  *
  * Relies on: the journal, by which a recall goes on after a restart. A recall has no single owner among its callers:
  * who stops waiting leaves it to the others, and when nobody waits it lands all the same, because it is paid for and
@@ -8,6 +8,7 @@
  * more jobs than line and cache can take, nor shows bytes whose tree hash is wrong.
  */
 
+import { type ByteRange, byteRange, rangeLength } from "../domain/bytes.js";
 import { CancelledError, CorruptError, describeError, isMissing, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveKey, JobId, VaultName } from "../domain/ids.js";
@@ -15,24 +16,36 @@ import { type Clock, hours, type Instant, type Milliseconds } from "../domain/ti
 import { AbortScope, abortable } from "../lib/abort-scope.js";
 import type { BackoffLimits } from "../lib/backoff.js";
 import { deferred } from "../lib/deferred.js";
+import { IntervalSet } from "../lib/interval-set.js";
+import { type ArchiveWindow, mebibytesAround, wholeArchive, windowsAround } from "../protocol/archive-window.js";
 import { downloadPieceBytes } from "../protocol/limits.js";
 import type { CasService, JobDescription, RetrievalTier } from "../protocol/service.js";
 import { ArchiveLanding } from "./archive-landing.js";
 import type { JobPoller } from "./job-poller.js";
 import { LineRate } from "./line-rate.js";
-import type { ColdArchive, ContentSink, JournaledRecall, RecallOrigin, RestoreJournal } from "./ports.js";
-import { type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
+import type {
+  ColdArchive,
+  ContentSink,
+  JournaledRecall,
+  RecalledBytes,
+  RecallOrigin,
+  RestoreJournal,
+  WindowSink,
+} from "./ports.js";
+import { isOfWhole, type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
 import type { RecallAllowance, RecallCharge } from "./recall-budget.js";
 import { RecallQueue } from "./recall-queue.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
-import { RetrievalOrders } from "./retrieval-orders.js";
+import { type JobLookup, RetrievalOrders } from "./retrieval-orders.js";
 import { type ArchiveJob, acceptedTier, isAsFast, isFasterTier } from "./retrieval-plan.js";
 import { type Patience, pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
+import { RunningRecalls } from "./running-recalls.js";
 
 export interface RestoreManagerParts {
   readonly service: Pick<CasService, "initiateJob" | "listJobs" | "getJobOutput">;
   readonly journal: RestoreJournal;
   readonly sink: ContentSink;
+  readonly windows: WindowSink;
   readonly budget: RecallAllowance;
   readonly poller: Pick<JobPoller, "wait">;
   readonly clock: Clock;
@@ -70,7 +83,7 @@ const replacementJobsMax = 1;
 
 export class RestoreManager {
   readonly #parts: RestoreManagerParts;
-  readonly #recalls = new Map<ArchiveKey, Recall>();
+  readonly #recalls = new RunningRecalls();
   readonly #closing = new AbortScope();
   readonly #orders: RetrievalOrders;
   readonly #queue: RecallQueue;
@@ -91,7 +104,8 @@ export class RestoreManager {
   /** Goes on with the recalls that the journal knows. */
   resume(): void {
     for (const journaled of this.#parts.journal.unfinished()) {
-      if (this.#recalls.has(journaled.archive.key)) continue;
+      const { key } = journaled.archive;
+      if (this.#recalls.of(key).some(({ window }) => isSameRange(window, journaled.window))) continue;
       this.#begin(journaled, { origin: "restore", charge: null, isNew: false, insists: false });
     }
   }
@@ -106,30 +120,68 @@ export class RestoreManager {
    * @throws CorruptError when the bytes stay wrong; ServiceError, with the service's own message, when the job failed
    * or the service refuses; FileSystemError "no-space"; CancelledError when the manager is closed.
    */
-  recall(archive: ColdArchive, { tier, origin = "open", faster = false }: RecallWish): Promise<void> {
+  recall(archive: ColdArchive, wish: RecallWish): Promise<void> {
+    return this.#recall({ archive, window: wholeArchive(archive.sizeBytes) }, wish);
+  }
+
+  /**
+   * As `recall`, for a part that can be verified alone: resolves when it is in the cache. The budget is charged for the
+   * window; a recall that brings all of it, of the whole archive perhaps, is joined, and a window that is here is not
+   * recalled again. It does not ask whether parts of the window are here, or under way: see `windowsToRecall`.
+   */
+  recallWindow(archive: ColdArchive, window: ArchiveWindow, wish: RecallWish): Promise<void> {
+    return this.#recall({ archive, window }, wish);
+  }
+
+  /**
+   * What has to be recalled so that the MiBs around `range` are here, in windows that do not overlap: those that
+   * `running` recalls bring (a recall of the whole archive is one window), and those for which a job would be `new`.
+   *
+   * @param bytesMax Of one new window; at least a MiB.
+   */
+  windowsToRecall(
+    archive: ColdArchive,
+    range: ByteRange,
+    bytesMax?: number,
+  ): { readonly running: readonly ArchiveWindow[]; readonly new: readonly ArchiveWindow[] } {
+    if (this.#parts.sink.has(archive.key)) return { running: [], new: [] };
+    const wanted = mebibytesAround(range, archive.sizeBytes);
+    const running = this.#recalls.of(archive.key).filter(({ window }) => overlaps(window, wanted));
+    const gaps = new IntervalSet(this.#parts.windows.missing(archive, wanted));
+    for (const { window } of running) gaps.remove(window);
+    const missing = [...gaps].flatMap(({ start, end }) => [
+      ...windowsAround(byteRange(start, end), archive.sizeBytes, bytesMax),
+    ]);
+    return { running: running.map(({ window }) => window), new: missing };
+  }
+
+  #recall(bytes: RecalledBytes, { tier, origin = "open", faster = false }: RecallWish): Promise<void> {
     if (this.#closing.signal.aborted) return unattended(Promise.reject(this.#closing.signal.reason));
+    const { archive, window } = bytes;
     const accepted = acceptedTier(tier, archive.sizeBytes);
-    const running = this.#recalls.get(archive.key);
+    const running = this.#recalls.covering(archive.key, window);
     if (running !== undefined) return this.#join(running, { tier: accepted, origin, faster });
-    if (this.#parts.sink.has(archive.key)) return Promise.resolve();
-    const charge = origin === "restore" ? null : this.#charge(archive, accepted);
+    if (this.#isHere(bytes)) return Promise.resolve();
+    const charge = origin === "restore" ? null : this.#charge(bytes, accepted);
     // Only of what begins: a refused open may be repeated for ever.
     if (accepted !== tier) {
       this.#warn(`Archive ${archive.id} is too large for tier ${tier}: it is recalled as ${accepted}`);
     }
     const requestedAt = this.#parts.clock.now();
-    const recall = { archive, tier: accepted, requestedAt, jobId: null, replaced: 0 };
+    const recall = { ...bytes, tier: accepted, requestedAt, jobId: null, replaced: 0 };
     return this.#begin(recall, { origin, charge, isNew: true, insists: faster }).landed.promise;
   }
 
-  status(archive: ArchiveKey): RecallStatus | undefined {
-    const recall = this.#recalls.get(archive);
+  /** Of the recall that brings the whole archive, or all of `range` of it. */
+  status(archive: ArchiveKey, range?: ByteRange): RecallStatus | undefined {
+    const recall = range === undefined ? this.#recalls.whole(archive) : this.#recalls.covering(archive, range);
     return recall === undefined ? undefined : statusOfRecall(recall, this.#parts.clock);
   }
 
-  /** The same in fewer words, for extended attributes. */
+  /** In fewer words, for extended attributes; without a recall of the whole, of the window that was asked for first. */
   recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt"> | undefined {
-    return this.status(archive);
+    const recall = this.#recalls.whole(archive) ?? this.#recalls.of(archive)[0];
+    return recall === undefined ? undefined : statusOfRecall(recall, this.#parts.clock);
   }
 
   /**
@@ -137,25 +189,25 @@ export class RestoreManager {
    *
    * One question for all archives; what is recalled already is not left out.
    */
-  jobsIn(vault: VaultName): Promise<(archive: ColdArchive) => ArchiveJob | undefined> {
+  jobsIn(vault: VaultName): Promise<JobLookup> {
     return this.#orders.existing(vault);
   }
 
   snapshot(): RecallStatus[] {
-    return [...this.#recalls.values()].map((recall) => statusOfRecall(recall, this.#parts.clock));
+    return [...this.#recalls].map((recall) => statusOfRecall(recall, this.#parts.clock));
   }
 
   /** Stops what is in flight and waits for it. The journal keeps the recalls for the next start. */
   async close(): Promise<void> {
     const reason = new CancelledError("The recall");
     this.#closing.abort(reason);
-    for (const { scope } of this.#recalls.values()) scope.abort(reason);
+    for (const { scope } of this.#recalls) scope.abort(reason);
     await this.#queue.close();
-    await Promise.all([...this.#recalls.values()].map((recall) => recall.task));
+    await Promise.all([...this.#recalls].map((recall) => recall.task));
   }
 
   #begin(
-    { archive, tier, jobId, requestedAt, replaced }: JournaledRecall,
+    { archive, window, tier, jobId, requestedAt, replaced }: JournaledRecall,
     {
       origin,
       charge,
@@ -172,6 +224,7 @@ export class RestoreManager {
     unattended(landed.promise);
     const recall: Recall = {
       archive,
+      window,
       tier,
       origin,
       insists,
@@ -191,7 +244,7 @@ export class RestoreManager {
       landingSince: undefined,
       task: Promise.resolve(),
     };
-    this.#recalls.set(archive.key, recall);
+    this.#recalls.add(recall);
     recall.task = this.#run(recall, isNew);
     return recall;
   }
@@ -207,33 +260,38 @@ export class RestoreManager {
 
   /** Never rejects. */
   async #run(recall: Recall, isNew: boolean): Promise<void> {
-    const { archive, landed } = recall;
+    const { landed } = recall;
     try {
       await this.#recallNow(recall, isNew);
-      this.#end(archive.key);
+      this.#end(recall);
       landed.resolve();
     } catch (error) {
       await this.#fail(recall, error);
-      this.#end(archive.key);
+      this.#end(recall);
       landed.reject(error);
     }
   }
 
-  #end(archive: ArchiveKey): void {
-    this.#recalls.delete(archive);
-    this.#queue.leave(archive);
+  #end(recall: Recall): void {
+    this.#recalls.delete(recall);
+    this.#queue.leave(recall);
   }
 
   async #recallNow(recall: Recall, isNew: boolean): Promise<void> {
-    const { journal, sink, clock, observer } = this.#parts;
-    const { archive } = recall;
-    if (isNew) await journal.willRequest(archive.key, recall.tier);
+    const { journal, clock, observer } = this.#parts;
+    const { archive, window } = recall;
+    if (isNew) await journal.willRequest(recall, recall.tier);
     // After a crash between publishing the content and journaling it, there is nothing left to do.
-    if (!sink.has(archive.key)) await this.#requestAndLand(recall);
-    else recall.state = "landed";
-    await journal.didLand(archive.key);
+    if (await this.#isHereAfterAll(recall)) {
+      recall.state = "landed";
+      recall.charge?.refund();
+    } else {
+      await this.#requestAndLand(recall);
+      if (!isOfWhole(recall)) await this.#completeWindows(archive);
+    }
+    await journal.didLand(recall);
     const durationMs = clock.now() - recall.startedAt;
-    observer({ type: "recall-landed", archiveId: archive.id, sizeBytes: archive.sizeBytes, durationMs });
+    observer({ type: "recall-landed", archiveId: archive.id, sizeBytes: rangeLength(window), durationMs });
   }
 
   async #requestAndLand(recall: Recall): Promise<void> {
@@ -257,9 +315,9 @@ export class RestoreManager {
   async #replace(recall: Recall, gone: JobId): Promise<void> {
     this.#warn(`Job ${gone} of archive ${recall.archive.id} has expired; another one takes its place`);
     // Nobody has agreed to pay a second time, whoever asked for the first job.
-    recall.charge = this.#charge(recall.archive, recall.tier);
+    recall.charge = this.#charge(recall, recall.tier);
     recall.mayHaveStarted = false;
-    await this.#parts.journal.willReplace(recall.archive.key);
+    await this.#parts.journal.willReplace(recall);
     this.#advance(recall, "job-gone");
     recall.replaced += 1;
     recall.job = null;
@@ -274,13 +332,12 @@ export class RestoreManager {
   async #findOrStartJob(recall: Recall, gone: JobId | undefined): Promise<void> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const { archive } = recall;
         const wish = { gone, atLeast: recall.insists ? recall.tier : undefined };
-        let joined = await this.#orders.find(archive, wish);
+        let joined = await this.#orders.find(recall, wish);
         if (joined !== undefined) this.#queue.join(recall);
         else if (await this.#waitForTurn(recall)) {
           // Somebody else may have ordered it while this recall was queued.
-          joined = await this.#orders.find(archive, wish);
+          joined = await this.#orders.find(recall, wish);
         }
         if (joined !== undefined) recall.tier = joined.tier;
         const job = joined?.id ?? (await this.#orders.start(recall));
@@ -300,18 +357,42 @@ export class RestoreManager {
     return this.#parts.clock.now() > since;
   }
 
+  #isHere(bytes: RecalledBytes): boolean {
+    const { archive, window } = bytes;
+    if (this.#parts.sink.has(archive.key)) return true;
+    return !isOfWhole(bytes) && this.#parts.windows.missing(archive, window).length === 0;
+  }
+
+  async #isHereAfterAll(recall: Recall): Promise<boolean> {
+    try {
+      await this.#completeWindows(recall.archive);
+    } catch (error) {
+      if (!(error instanceof CorruptError)) throw error;
+      this.#warn(describeError(error)); // Its windows are gone, so a job has to bring them.
+    }
+    return this.#isHere(recall);
+  }
+
+  /** The last window makes the archive whole, and only then can all of it be verified. @throws CorruptError. */
+  async #completeWindows(archive: ColdArchive): Promise<void> {
+    const { sink, windows } = this.#parts;
+    if (sink.has(archive.key) || windows.missing(archive, wholeArchive(archive.sizeBytes)).length > 0) return;
+    await windows.complete(archive);
+  }
+
   /** Takes a new job off the budget. @throws FileSystemError "over-budget". */
-  #charge({ id, sizeBytes }: ColdArchive, tier: RetrievalTier): RecallCharge {
-    return this.#parts.budget.take({ sizeBytes, tier, name: `archive ${id}` });
+  #charge({ archive: { id }, window }: RecalledBytes, tier: RetrievalTier): RecallCharge {
+    return this.#parts.budget.take({ sizeBytes: rangeLength(window), tier, name: `archive ${id}` });
   }
 
   async #didRequest(recall: Recall, job: JobId, joined: boolean): Promise<void> {
-    const { key, id: archiveId, sizeBytes } = recall.archive;
+    const { id: archiveId } = recall.archive;
+    const sizeBytes = rangeLength(recall.window);
     const isFree = joined && !recall.mayHaveStarted;
     if (isFree) recall.charge?.refund();
     else recall.charge?.spend();
     recall.charge = null;
-    await this.#parts.journal.didRequest(key, job, { isFree });
+    await this.#parts.journal.didRequest(recall, job, { isFree });
     recall.job = job;
     recall.jobs.add(job);
     this.#parts.observer({ type: "recall-started", archiveId, jobId: job, joined, sizeBytes });
@@ -319,14 +400,13 @@ export class RestoreManager {
 
   /** A second job, at a faster tier, for a recall whose first one runs. The bytes come from the one that is done first. */
   async #hasten(recall: Recall, tier: RetrievalTier): Promise<void> {
-    const { archive } = recall;
     if (recall.state === "landing" || recall.state === "landed") return;
     const former = recall.tier;
     recall.tier = tier;
     try {
-      await this.#parts.journal.willRequest(archive.key, tier);
+      await this.#parts.journal.willRequest(recall, tier);
       if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
-      const found = await abortable(this.#orders.find(archive), recall.scope.signal);
+      const found = await abortable(this.#orders.find(recall), recall.scope.signal);
       const isFast = found !== undefined && isAsFast(found, tier);
       const job = isFast ? found.id : await this.#orders.start(recall);
       await this.#didRequest(recall, job, isFast);
@@ -338,7 +418,7 @@ export class RestoreManager {
   }
 
   /** Waits until the output of one of its jobs is there. */
-  async #retrieve(recall: Recall): Promise<JobId> {
+  async #retrieve(recall: Recall): Promise<ArchiveJob> {
     for (;;) {
       using scope = new AbortScope(recall.scope.signal);
       const ended = await this.#firstToEnd(recall, scope.signal).finally(() => scope.abort());
@@ -348,9 +428,9 @@ export class RestoreManager {
       }
       recall.job = ended.id;
       if (ended.status === "succeeded") {
-        checkBytes(recall.archive, ended);
+        const job = checkedJob(recall, ended);
         this.#advance(recall, "job-succeeded");
-        return ended.id;
+        return job;
       }
       recall.jobs.delete(ended.id);
       if (recall.jobs.size === 0) throw jobFailed(recall.archive, ended);
@@ -370,7 +450,7 @@ export class RestoreManager {
     if (recall.state !== "failed" && recall.state !== "landed") this.#advance(recall, "gave-up");
     this.#parts.observer({ type: "recall-failed", archiveId: recall.archive.id, message });
     try {
-      await this.#parts.journal.didFail(recall.archive.key, message);
+      await this.#parts.journal.didFail(recall, message);
     } catch (journalError) {
       this.#warn(`Cannot record that the recall of ${recall.archive.id} failed: ${describeError(journalError)}`);
     }
@@ -400,10 +480,22 @@ function unattended(promise: Promise<void>): Promise<void> {
   return promise;
 }
 
-/** @throws CorruptError when the job's archive is not the one that was archived under this id. */
-function checkBytes({ id, treeHash }: ColdArchive, job: JobDescription): void {
-  if (job.action !== "retrieve-archive" || job.archiveTreeHash === treeHash) return;
+/** @throws CorruptError when the job's archive is not the one that was archived under this id, or it has other bytes. */
+function checkedJob({ archive, window }: RecalledBytes, job: JobDescription): ArchiveJob {
+  const { id, treeHash } = archive;
+  if (job.action !== "retrieve-archive" || job.range.start > window.start || job.range.end < window.end) {
+    throw new CorruptError(`Cannot recall archive ${id}: job ${job.id} does not retrieve its bytes`);
+  }
+  if (job.archiveTreeHash === treeHash) return job;
   throw new CorruptError(`Cannot recall archive ${id}: the service has other bytes than were archived`);
+}
+
+function isSameRange(one: ByteRange, other: ByteRange): boolean {
+  return one.start === other.start && one.end === other.end;
+}
+
+function overlaps(one: ByteRange, other: ByteRange): boolean {
+  return one.start < other.end && other.start < one.end;
 }
 
 function jobFailed(archive: ColdArchive, job: JobDescription): ServiceError {

@@ -2,9 +2,11 @@
 
 import { type ByteRange, byteRange } from "../domain/bytes.js";
 import type { Instant } from "../domain/time.js";
+import { windowsAround } from "../protocol/archive-window.js";
 import { expeditedSizeBytesMax } from "../protocol/limits.js";
 import { readyIn } from "../protocol/prices.js";
 import { type JobDescription, type RetrievalTier, retrievalTiers } from "../protocol/service.js";
+import { isTreeHashAligned } from "../protocol/tree-hash.js";
 import type { ColdArchive } from "./ports.js";
 
 export type ArchiveJob = Extract<JobDescription, { readonly action: "retrieve-archive" }>;
@@ -24,19 +26,29 @@ export function isAsFast(job: ArchiveJob, tier: RetrievalTier): boolean {
   return job.status === "succeeded" || !isFasterTier(tier, job.tier);
 }
 
-/** The job that will have, or has, the whole of `archive` first; a retrieval that exists is not paid for twice. */
-export function jobToJoin(jobs: Iterable<JobDescription>, archive: ColdArchive): ArchiveJob | undefined {
+/**
+ * The job that will have, or has, all of `range` first; a retrieval that exists is not paid for twice.
+ *
+ * @param range A part of `archive`; all of it when absent.
+ */
+export function jobToJoin(
+  jobs: Iterable<JobDescription>,
+  archive: ColdArchive,
+  range: ByteRange = byteRange(0, archive.sizeBytes),
+): ArchiveJob | undefined {
   let best: ArchiveJob | undefined;
   for (const job of jobs) {
-    if (!isWholeRetrieval(job, archive) || job.status === "failed") continue;
+    if (!isRetrievalOf(job, archive, range) || job.status === "failed") continue;
     if (best === undefined || isSooner(job, best)) best = job;
   }
   return best;
 }
 
-function isWholeRetrieval(job: JobDescription, archive: ColdArchive): job is ArchiveJob {
+/** The service gives hashes only with the output of a job whose own range is a node of the tree (section 11.4). */
+function isRetrievalOf(job: JobDescription, archive: ColdArchive, range: ByteRange): job is ArchiveJob {
   if (job.action !== "retrieve-archive" || job.archiveId !== archive.id) return false;
-  return job.range.start === 0 && job.range.end === archive.sizeBytes;
+  if (job.range.start > range.start || job.range.end < range.end) return false;
+  return isTreeHashAligned(job.range, archive.sizeBytes);
 }
 
 /** A finished job is there at once, the latest of them longest; of running ones the faster tier, then the older. */
@@ -61,4 +73,13 @@ export function* piecesOf(missing: readonly ByteRange[], pieceBytes: number): Ge
 /** When a job of `tier` asked for at `requestedAt` is done at the latest, as published; a guess for people. */
 export function expectedJobEnd(tier: RetrievalTier, requestedAt: Instant): Instant {
   return (requestedAt + readyIn[tier].to) as Instant;
+}
+
+/** The missing bytes of a window in pieces of at most `pieceBytes`, each of which can be verified alone. */
+export function* windowPiecesOf(
+  missing: readonly ByteRange[],
+  archiveSizeBytes: number,
+  pieceBytes: number,
+): Generator<ByteRange> {
+  for (const range of missing) yield* windowsAround(range, archiveSizeBytes, pieceBytes);
 }

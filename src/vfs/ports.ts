@@ -4,6 +4,7 @@
  * Never: the network. A cold content is recalled through `restore/` first; then it is here.
  */
 
+import type { ByteRange } from "../domain/bytes.js";
 import type { ArchiveKey, ContentId, InodeNumber, JobId } from "../domain/ids.js";
 import type { Instant, Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
@@ -55,6 +56,26 @@ export interface CachedContents {
   drop(archive: ArchiveKey): Promise<void>;
   setPinned(archive: ArchiveKey, pinned: boolean): Promise<void>;
   isPinned(archive: ArchiveKey): boolean;
+}
+
+/** What is here of an archive that is not whole; closed by the last user. Offsets and lengths in bytes. */
+export interface PartialContentFile {
+  /** Whether it still is what was opened: "landed" is an ordinary cached content by now, the others read nothing. */
+  readonly state: "here" | "landed" | "dropped" | "damaged";
+  readonly landedBytes: number;
+  /** What is not here of the MiBs around `range`, apart and in order. */
+  missing(range: ByteRange): readonly ByteRange[];
+  /** Of bytes that are here; as `ContentFile.read`. */
+  read(offset: number, into: Uint8Array): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Archives of which only windows are here. */
+export interface PartialCopies {
+  /** 0 also for an ordinary cached content. */
+  landedBytes(archive: ArchiveKey): number;
+  /** Nothing of it has to be here. It is kept from eviction until closed. */
+  openPartial(archive: ColdArchive): PartialContentFile;
 }
 
 /** Where the bytes of a content version are on the local disk. */

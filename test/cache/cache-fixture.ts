@@ -7,6 +7,7 @@ import { expect } from "vitest";
 import { ContentCache, type ContentCacheOptions } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
+import { PartialContents } from "../../src/cache/partial-contents.js";
 import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
 import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { WrittenHashes } from "../../src/cache/written-hashes.js";
@@ -17,7 +18,7 @@ import { hours } from "../../src/domain/time.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import type { ColdArchive, Landing } from "../../src/restore/ports.js";
 import { FakeClock } from "../support/fake-clock.js";
-import { MemoryCacheIndex } from "../support/memory-journals.js";
+import { MemoryCacheIndex, MemoryPartialIndex } from "../support/memory-journals.js";
 import { testBytes } from "../support/test-bytes.js";
 
 export const key = (value: number) => value as ArchiveKey;
@@ -32,7 +33,9 @@ export class CacheFixture implements AsyncDisposable {
   readonly hashPool = new HashPool({ workers: 2 });
   /** What statfs would say. */
   freeBytes = 1e12;
+  readonly partialIndex = new MemoryPartialIndex();
   cache!: ContentCache;
+  partial!: PartialContents;
   staging!: StagingDirectory;
   budget!: StagingBudget;
   hashes!: WrittenHashes;
@@ -67,6 +70,10 @@ export class CacheFixture implements AsyncDisposable {
       },
       { ...defaults, ...options },
     );
+    const observer = (event: CasfsEvent) => void this.events.push(event);
+    const { cache, partialIndex } = this;
+    this.partial = await PartialContents.open({ layout, index: partialIndex, hashPool, cache, clock, observer });
+    cache.setTenant(this.partial);
     await this.hashes?.[Symbol.asyncDispose]();
     this.hashes = new WrittenHashes(hashPool, { partBytes: 4 * MIB, wholeBytesMax: 8 * MIB });
     this.staging = await StagingDirectory.open({ layout, hashes: this.hashes, cachedCopies: this.cache, budget });
@@ -98,6 +105,7 @@ export class CacheFixture implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.partial.close();
     await this.cache.close();
     await this.hashes[Symbol.asyncDispose]();
     await this.hashPool.close();

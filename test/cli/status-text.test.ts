@@ -57,6 +57,7 @@ const recall: RecallReport = {
   state: "retrieving",
   origin: "open",
   heldBy: null,
+  range: null,
   sizeBytes: 2 ** 20,
   landedBytes: 0,
   startedAt: "2026-01-01T11:00:00Z",

@@ -14,6 +14,7 @@ import { MemorySink, pieceBytes } from "../restore/restore-fixture.js";
 import { CountedBudget } from "../support/counted-budget.js";
 import { FaultPlan, faults, on, type Rule } from "../support/fault-plan.js";
 import { MemoryInventoryCatalog, MemoryRestoreJournal } from "../support/memory-journals.js";
+import { noWindows } from "../support/no-windows.js";
 import { fc } from "../support/seeded-fast-check.js";
 import { testBytes } from "../support/test-bytes.js";
 import { FaultFixture, vault } from "./fault-fixture.js";
@@ -36,7 +37,7 @@ class RecallPipeline {
     const poller = new JobPoller(base);
     const { journal, sink } = this;
     this.#manager = new RestoreManager(
-      { ...base, journal, sink, budget: new CountedBudget(), poller },
+      { ...base, journal, sink, windows: noWindows, budget: new CountedBudget(), poller },
       { pieceBytes, downloadConcurrency: 2 },
     );
   }

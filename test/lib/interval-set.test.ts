@@ -6,9 +6,10 @@ const interval = fc.tuple(fc.nat(40), fc.nat(12)).map(([start, length]) => ({ st
 const step = fc.oneof(
   interval.map((added) => ({ added })),
   fc.nat(50).map((cut) => ({ cut })),
+  interval.map((removed) => ({ removed })),
 );
 
-test("is the set of the numbers that were added and not cut", () => {
+test("is the set of the numbers that were added, and not cut or removed", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), interval, (steps, asked) => {
       const set = new IntervalSet();
@@ -17,6 +18,9 @@ test("is the set of the numbers that were added and not cut", () => {
         if ("added" in each) {
           set.add(each.added);
           for (let number = each.added.start; number < each.added.end; number++) model.add(number);
+        } else if ("removed" in each) {
+          set.remove(each.removed);
+          for (let number = each.removed.start; number < each.removed.end; number++) model.delete(number);
         } else {
           set.cut(each.cut);
           for (const number of model) if (number >= each.cut) model.delete(number);

@@ -33,7 +33,17 @@ async function world() {
   const newManager = () => {
     const poller = new JobPoller({ service, clock, observer });
     return new RestoreManager(
-      { service, journal, sink: disk.cache, budget: new CountedBudget(), poller, clock, random, observer },
+      {
+        service,
+        journal,
+        sink: disk.cache,
+        windows: disk.partial,
+        budget: new CountedBudget(),
+        poller,
+        clock,
+        random,
+        observer,
+      },
       { downloadConcurrency: 1 },
     );
   };

@@ -13,6 +13,7 @@ import { CountedBudget } from "../support/counted-budget.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { MemoryCasService } from "../support/memory-cas-service.js";
 import { MemoryRestoreJournal } from "../support/memory-journals.js";
+import { noWindows } from "../support/no-windows.js";
 import { newArchive, testBytes } from "../support/test-bytes.js";
 
 export const vault: VaultName = vaultName("photos");
@@ -119,7 +120,17 @@ export class RestoreFixture {
     const { service, journal, sink, budget, clock, observer } = this;
     journal.crash.restart();
     this.poller = new JobPoller({ service, clock, observer });
-    const parts = { service, journal, sink, budget, poller: this.poller, clock, random: () => 0.5, observer };
+    const parts = {
+      service,
+      journal,
+      sink,
+      windows: noWindows,
+      budget,
+      poller: this.poller,
+      clock,
+      random: () => 0.5,
+      observer,
+    };
     this.manager = new RestoreManager(parts, { pieceBytes, ...options });
   }
 

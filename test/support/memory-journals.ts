@@ -3,7 +3,8 @@
  * process, and can crash after a step: from then on nothing is journaled, and whoever asks gets `SimulatedCrash`.
  */
 
-import type { CachedRow, CacheIndex } from "../../src/cache/ports.js";
+import type { CachedRow, CacheIndex, PartialIndex, PartialPiece, PartialRow } from "../../src/cache/ports.js";
+import type { ByteRange } from "../../src/domain/bytes.js";
 import { type ByteCount, byteCount } from "../../src/domain/bytes.js";
 import type { ArchiveId, ArchiveKey, ContentId, JobId, UploadId, VaultName } from "../../src/domain/ids.js";
 import type { Instant } from "../../src/domain/time.js";
@@ -14,6 +15,7 @@ import type {
   InventoryEntry,
   InventoryMerge,
   JournaledRecall,
+  RecalledBytes,
   RestoreJournal,
 } from "../../src/restore/ports.js";
 import type {
@@ -302,7 +304,10 @@ export class MemoryRestoreJournal implements RestoreJournal {
   readonly landed: ArchiveKey[] = [];
   readonly failures = new Map<ArchiveKey, string>();
   readonly #archives = new Map<ArchiveKey, ColdArchive>();
-  readonly #unfinished = new Map<ArchiveKey, { tier: RetrievalTier; jobId: JobId | null; replaced: number }>();
+  readonly #unfinished = new Map<
+    string,
+    RecalledBytes & { tier: RetrievalTier; jobId: JobId | null; replaced: number }
+  >();
 
   /** The journal looks archives up by key, as the catalog does. */
   know(archive: ColdArchive): ColdArchive {
@@ -311,43 +316,82 @@ export class MemoryRestoreJournal implements RestoreJournal {
   }
 
   unfinished(): JournaledRecall[] {
-    return [...this.#unfinished].map(([key, { tier, jobId, replaced }]) => {
-      return { archive: this.#archives.get(key)!, tier, jobId, replaced, requestedAt: 0 as Instant };
+    return [...this.#unfinished.values()].map((row) => {
+      return { ...row, archive: this.#archives.get(row.archive.key)!, requestedAt: 0 as Instant };
     });
   }
 
-  willRequest(archive: ArchiveKey, tier: RetrievalTier): Promise<void> {
+  willRequest({ archive, window }: RecalledBytes, tier: RetrievalTier): Promise<void> {
     return this.crash.step("willRequest", () => {
-      this.#unfinished.set(archive, { tier, jobId: null, replaced: this.#unfinished.get(archive)?.replaced ?? 0 });
+      const key = placeOf({ archive, window });
+      const replaced = this.#unfinished.get(key)?.replaced ?? 0;
+      this.#unfinished.set(key, { archive, window, tier, jobId: null, replaced });
     });
   }
 
-  willReplace(archive: ArchiveKey): Promise<void> {
+  willReplace(bytes: RecalledBytes): Promise<void> {
     return this.crash.step("willReplace", () => {
-      const row = this.#unfinished.get(archive)!;
+      const row = this.#unfinished.get(placeOf(bytes))!;
       row.jobId = null;
       row.replaced += 1;
     });
   }
 
-  didRequest(archive: ArchiveKey, jobId: JobId): Promise<void> {
+  didRequest(bytes: RecalledBytes, jobId: JobId): Promise<void> {
     return this.crash.step("didRequest", () => {
-      this.#unfinished.get(archive)!.jobId = jobId;
+      this.#unfinished.get(placeOf(bytes))!.jobId = jobId;
     });
   }
 
-  didLand(archive: ArchiveKey): Promise<void> {
+  didLand(bytes: RecalledBytes): Promise<void> {
     return this.crash.step("didLand", () => {
-      this.#unfinished.delete(archive);
-      this.landed.push(archive);
+      this.#unfinished.delete(placeOf(bytes));
+      this.landed.push(bytes.archive.key);
     });
   }
 
-  didFail(archive: ArchiveKey, message: string): Promise<void> {
+  didFail(bytes: RecalledBytes, message: string): Promise<void> {
     return this.crash.step("didFail", () => {
-      this.#unfinished.delete(archive);
-      this.failures.set(archive, message);
+      this.#unfinished.delete(placeOf(bytes));
+      this.failures.set(bytes.archive.key, message);
     });
+  }
+}
+
+function placeOf({ archive, window }: RecalledBytes): string {
+  return `${archive.key} ${window.start} ${window.end}`;
+}
+
+export class MemoryPartialIndex implements PartialIndex {
+  readonly rows = new Map<ArchiveKey, PartialRow>();
+
+  load(): PartialRow[] {
+    return [...this.rows.values()];
+  }
+
+  async addPiece(row: Omit<PartialRow, "pieces">, piece: PartialPiece): Promise<void> {
+    const others = this.#outside(row.key, piece);
+    this.rows.set(row.key, { ...row, pieces: [...others, piece].sort((a, b) => a.start - b.start) });
+  }
+
+  async removePieces(key: ArchiveKey, range: ByteRange): Promise<void> {
+    const row = this.rows.get(key);
+    if (row !== undefined) this.rows.set(key, { ...row, pieces: this.#outside(key, range) });
+  }
+
+  async remove(key: ArchiveKey): Promise<void> {
+    this.rows.delete(key);
+  }
+
+  async touch(uses: Parameters<PartialIndex["touch"]>[0]): Promise<void> {
+    for (const use of uses) {
+      const row = this.rows.get(use.key);
+      if (row !== undefined) this.rows.set(use.key, { ...row, ...use });
+    }
+  }
+
+  #outside(key: ArchiveKey, { start, end }: ByteRange): PartialPiece[] {
+    return (this.rows.get(key)?.pieces ?? []).filter((piece) => piece.start < start || piece.end > end);
   }
 }
 

@@ -14,6 +14,7 @@ import { recoverStaging } from "../../src/app/staging-recovery.js";
 import { ContentCache } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
+import { PartialContents } from "../../src/cache/partial-contents.js";
 import { allocatedBytes, StagingDirectory } from "../../src/cache/staging-area.js";
 import { StagingBudget } from "../../src/cache/staging-budget.js";
 import { WrittenHashes } from "../../src/cache/written-hashes.js";
@@ -437,6 +438,9 @@ export class TestVault implements AsyncDisposable {
       { layout, index: catalog.cached, hashPool, budget, clock, observer },
       { maxBytes: 1e9, keepFreeBytes: 0, recallKeepMs: hours(48) },
     );
+    const index = catalog.partial;
+    const partial = await PartialContents.open({ layout, index, hashPool, cache, clock, observer });
+    cache.setTenant(partial);
     await this.#hashes?.[Symbol.asyncDispose]();
     this.#hashes = new WrittenHashes(hashPool, { partBytes: 16 * MIB, wholeBytesMax: 100 * MIB });
     const dropped = catalog.streams.allDroppedRanges();
@@ -486,6 +490,7 @@ export class TestVault implements AsyncDisposable {
       service,
       journal: catalog.recalls,
       sink: cache,
+      windows: partial,
       budget: recallBudget,
       poller,
       clock,
