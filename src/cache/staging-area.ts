@@ -11,6 +11,7 @@ import { FileSystemError } from "../domain/errors.js";
 import type { ArchiveKey, ContentId } from "../domain/ids.js";
 import { KeyedMutex } from "../lib/concurrency.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
+import { lentBlocks } from "../lib/lent-blocks.js";
 import { SharedRun } from "../lib/shared-run.js";
 import type { DroppableFiles, StagedFile, StagedFiles } from "../upload/ports.js";
 import type { ContentFile, LocalContent, StagingArea } from "../vfs/ports.js";
@@ -205,31 +206,12 @@ class StagedContentFile implements StagedFile {
     await this.#parts.syncName();
   }
 
-  // Two buffers in turns, not a new one for each piece: a gigabyte of them makes the garbage collector look at the whole
-  // heap some forty times, which takes more processor time than sending the bytes.
-  async *read(range: ByteRange): AsyncGenerator<Uint8Array> {
-    let [present, spare] = [this.#piece(range, range.start), this.#piece(range, range.start + readPieceBytes)];
-    let reading = this.#fill(present, range, range.start);
-    for (let offset = range.start as number; offset < range.end; ) {
-      await reading;
-      offset += present.length;
-      const rest = spare.subarray(0, Math.max(0, Math.min(readPieceBytes, range.end - offset)));
-      reading = this.#fill(rest, range, offset);
-      // Whoever leaves early does not hear of it.
-      reading.catch(() => undefined);
-      yield present;
-      [present, spare] = [rest, present];
-    }
-  }
-
-  #piece(range: ByteRange, offset: number): Buffer {
-    return Buffer.allocUnsafeSlow(Math.max(0, Math.min(readPieceBytes, range.end - offset)));
-  }
-
-  async #fill(piece: Uint8Array, range: ByteRange, offset: number): Promise<void> {
-    if (piece.length === 0) return;
-    const length = await this.#parts.file.read(offset, piece);
-    if (length < piece.length) throw endsTooEarly(this.#parts.path, range, offset + length);
+  read(range: ByteRange): AsyncGenerator<Uint8Array> {
+    const fill = async (block: Buffer, offset: number) => {
+      const length = await this.#parts.file.read(offset, block);
+      if (length < block.length) throw endsTooEarly(this.#parts.path, range, offset + length);
+    };
+    return lentBlocks({ ...range, blockBytes: readPieceBytes, fill });
   }
 
   hash(range: ByteRange): ReturnType<StagedFile["hash"]> {

@@ -10,6 +10,7 @@ import { type FileHandle, open, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type ByteCount, type ByteRange, byteCount, MIB } from "../domain/bytes.js";
 import { CasfsError, FileSystemError, ServiceError } from "../domain/errors.js";
+import { lentBlocks } from "../lib/lent-blocks.js";
 import type { NewPart } from "../protocol/service.js";
 import type { PartHash } from "../upload/part-sender.js";
 import type { UploadableSource } from "./source-upload.js";
@@ -61,15 +62,16 @@ export class SourceFile implements UploadableSource, AsyncDisposable {
     }
   }
 
-  // A new buffer each time: whoever sends a piece may hold it until the socket has taken it.
   async *read(range: ByteRange): AsyncGenerator<Uint8Array> {
     await this.checkUnchanged();
-    for (let offset = range.start as number; offset < range.end; ) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(MIB, range.end - offset));
-      const { bytesRead } = await this.#file.read(piece, 0, piece.length, offset);
+    yield* lentBlocks({ ...range, blockBytes: MIB, fill: (block, offset) => this.#fill(block, offset) });
+  }
+
+  async #fill(block: Buffer, offset: number): Promise<void> {
+    for (let filled = 0; filled < block.length; ) {
+      const { bytesRead } = await this.#file.read(block, filled, block.length - filled, offset + filled);
       if (bytesRead === 0) throw this.#changed("it became shorter");
-      yield piece.subarray(0, bytesRead);
-      offset += bytesRead;
+      filled += bytesRead;
     }
   }
 

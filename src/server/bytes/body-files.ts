@@ -9,14 +9,14 @@
 
 import { type FileHandle, mkdir, open, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { byteRange } from "../../domain/bytes.js";
+import { MIB } from "../../domain/bytes.js";
 import { CorruptError } from "../../domain/errors.js";
 import { removeIfPresent, syncDirectory } from "../../lib/durable-file.js";
 import { GivenMemory } from "../../lib/given-memory.js";
+import { lentBlocks } from "../../lib/lent-blocks.js";
 import { SharedRun } from "../../lib/shared-run.js";
 import type { ContentDigest } from "../../protocol/tree-hash.js";
 import { type ByteSource, receiveInto } from "./body-sink.js";
-import { fileBlocks } from "./file-blocks.js";
 import { FreeSpace } from "./free-space.js";
 
 /** A file that was received and is not published yet; nothing refers to it. */
@@ -99,7 +99,7 @@ export class BodyFiles {
     for (const piece of pieces) {
       const handle = await this.#openForReading(piece);
       try {
-        yield* fileBlocks(handle, `Body file ${piece.fileId}`, byteRange(piece.start, piece.end));
+        yield* lentBlocks({ ...piece, blockBytes: MIB, fill: (block, offset) => fill(handle, piece, block, offset) });
       } finally {
         await handle.close();
       }
@@ -160,6 +160,15 @@ export class BodyFiles {
       });
     }
     await this.#prepared.ready;
+  }
+}
+
+/** @throws CorruptError when the file ends before the block does. */
+async function fill(handle: FileHandle, { fileId, end }: FilePiece, block: Buffer, offset: number): Promise<void> {
+  for (let filled = 0; filled < block.length; ) {
+    const { bytesRead } = await handle.read(block, filled, block.length - filled, offset + filled);
+    if (bytesRead === 0) throw new CorruptError(`Body file ${fileId} ends before byte ${end}`);
+    filled += bytesRead;
   }
 }
 
