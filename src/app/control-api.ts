@@ -185,6 +185,8 @@ export interface StatusReport {
   };
   readonly uploads: readonly UploadReport[];
   readonly recalls: readonly RecallReport[];
+  /** Recalls that were given up, the latest first, at most 1000; who opens the file, or restores it, tries again. */
+  readonly failedRecalls: readonly FailedRecallReport[];
   readonly waiting: readonly WaitingReport[];
   readonly recallBudget: BudgetReport;
   readonly cache: {
@@ -233,6 +235,20 @@ export interface RecallReport {
   readonly landedBytes: number;
   readonly startedAt: string;
   readonly expectedAt: string | null;
+  /** What went wrong last and is tried again; null when all is well. */
+  readonly lastError: string | null;
+  /** Of an attempt that waits; null when none does. */
+  readonly nextAttemptAt: string | null;
+}
+
+export interface FailedRecallReport {
+  readonly path: string;
+  readonly archiveId: string;
+  /** null: none was ordered. */
+  readonly jobId: string | null;
+  readonly tier: RetrievalTier;
+  readonly failedAt: string;
+  readonly reason: string;
 }
 
 export interface WaitingReport {

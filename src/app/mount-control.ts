@@ -120,6 +120,7 @@ export class MountControl implements ControlApi {
       },
       uploads: this.#uploads(),
       recalls: this.#recallReports.recalls(),
+      failedRecalls: this.#recallReports.failed(),
       waiting: await this.#recallReports.waiting(),
       recallBudget: this.#recallReports.budget(),
       cache: {

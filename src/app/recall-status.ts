@@ -1,8 +1,10 @@
 /** What `casfs status` says of recalls: which run, who waits for them, what they may cost, and what was refused. */
 
+import type { ContentCache } from "../cache/content-cache.js";
+import type { Catalog } from "../catalog/catalog.js";
 import { rangeLength } from "../domain/bytes.js";
 import type { ArchiveKey, InodeNumber } from "../domain/ids.js";
-import type { Instant } from "../domain/time.js";
+import type { Clock, Instant } from "../domain/time.js";
 import { isWholeArchive } from "../protocol/archive-window.js";
 import type { PriceTable } from "../protocol/prices.js";
 import type { RecallStatus } from "../restore/recall.js";
@@ -10,10 +12,22 @@ import type { LimitState, RecallBudget } from "../restore/recall-budget.js";
 import type { RestoreManager } from "../restore/restore-manager.js";
 import type { FileSystem } from "../vfs/filesystem.js";
 import type { RefusalCount } from "../vfs/recall-refusals.js";
-import type { BudgetReport, RecallLimitReport, RecallReport, RefusalReport, WaitingReport } from "./control-api.js";
+import type {
+  BudgetReport,
+  FailedRecallReport,
+  RecallLimitReport,
+  RecallReport,
+  RefusalReport,
+  WaitingReport,
+} from "./control-api.js";
 import { commandLineOf } from "./process-names.js";
 
+const failuresMax = 1000;
+
 interface StatusParts {
+  readonly catalog: Pick<Catalog, "recallFailures" | "archive">;
+  readonly cache: Pick<ContentCache, "has">;
+  readonly clock: Pick<Clock, "now">;
   readonly recalls: Pick<RestoreManager, "snapshot" | "status">;
   readonly recallBudget: RecallBudget;
   readonly fileSystem: Pick<FileSystem, "coldOpens" | "room" | "refusals">;
@@ -40,7 +54,22 @@ export class RecallStatusReports {
       range: isWholeArchive(recall.window, recall.archive.sizeBytes) ? null : recall.window,
       landedBytes: recall.landedBytes,
       startedAt: iso(recall.startedAt),
+      lastError: recall.trouble?.message ?? null,
+      nextAttemptAt: this.#future(recall.trouble?.nextAttemptAt),
     }));
+  }
+
+  failed(): FailedRecallReport[] {
+    const { catalog, cache, nameOfArchive } = this.#parts;
+    return catalog.recallFailures.latest(failuresMax).flatMap(({ archive, tier, job, failedAt, message }) => {
+      const archiveId = catalog.archive(archive)?.id;
+      if (archiveId === undefined || cache.has(archive)) return [];
+      return { path: nameOfArchive(archive), archiveId, jobId: job, tier, failedAt: iso(failedAt), reason: message };
+    });
+  }
+
+  #future(at: Instant | undefined): string | null {
+    return at === undefined || at <= this.#parts.clock.now() ? null : iso(at);
   }
 
   async waiting(): Promise<WaitingReport[]> {

@@ -18,7 +18,7 @@ import {
 import { type Clock, type FileTime, fileTime, hours, type Instant } from "../domain/time.js";
 import { type OtherWriter, writtenByAnother } from "../domain/vault-writers.js";
 import { remainingByteDays } from "../protocol/prices.js";
-import type { ColdArchive } from "../restore/ports.js";
+import type { ColdArchive, RecallFailure } from "../restore/ports.js";
 import type { DeleteJournal } from "../upload/ports.js";
 import { isRegular, typeDirectory } from "../vfs/attributes.js";
 import type {
@@ -46,6 +46,7 @@ import { MissingTable } from "./missing-table.js";
 import { NumberMint } from "./number-mint.js";
 import { PartialTable } from "./partial-table.js";
 import { RandomIds } from "./random-ids.js";
+import { RecallFailureTable } from "./recall-failure-table.js";
 import { RecallTable } from "./recall-table.js";
 import { RecallUseTable } from "./recall-use-table.js";
 import { StreamTable } from "./stream-table.js";
@@ -80,6 +81,7 @@ export class Catalog implements CatalogPort {
   readonly streams: StreamTable;
   readonly interrupted: InterruptedContents;
   readonly recalls: RecallTable;
+  readonly recallFailures: RecallFailureTable;
   readonly recallUse: RecallUseTable;
   readonly ledger: LedgerTable;
   readonly inventories: InventoryTable;
@@ -157,7 +159,9 @@ export class Catalog implements CatalogPort {
       onNameGone: nameChanged,
     });
     this.ledger = new LedgerTable(database, options.clock);
+    this.recallFailures = new RecallFailureTable(database);
     this.recalls = new RecallTable({
+      failures: this.recallFailures,
       database,
       contents: this.contents,
       ledger: this.ledger,
@@ -434,6 +438,10 @@ export class Catalog implements CatalogPort {
 
   archive(key: ArchiveKey): ColdArchive | undefined {
     return this.contents.archive(key);
+  }
+
+  recallFailure(archive: ArchiveKey): RecallFailure | undefined {
+    return this.recallFailures.find(archive);
   }
 
   isMissing(key: ArchiveKey): boolean {

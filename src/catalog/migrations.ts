@@ -10,6 +10,7 @@ import {
   ledgerStep,
   missingStep,
   partialStep,
+  recallFailureStep,
   recallReplacedStep,
   recallUseStep,
   schema,
@@ -28,6 +29,7 @@ const steps: readonly string[] = [
   ledgerStep,
   streamStep,
   partialStep,
+  recallFailureStep,
 ];
 
 /** @throws UsageError when a newer casfs has written the catalog. */

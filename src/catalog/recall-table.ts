@@ -10,6 +10,7 @@ import type { JournaledRecall, RecalledBytes, RestoreJournal } from "../restore/
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
 import type { LedgerTable } from "./ledger-table.js";
+import type { RecallFailureTable } from "./recall-failure-table.js";
 
 /** An archive, and where the recalled bytes begin and end in it. */
 type Key = [number, number, number];
@@ -35,14 +36,16 @@ export class RecallTable implements RestoreJournal {
   readonly #setJob: BetterSqlite3.Statement<[string, ...Key]>;
   readonly #remove: BetterSqlite3.Statement<Key>;
   readonly #removeAll: BetterSqlite3.Statement<[number]>;
-  readonly #tierOf: BetterSqlite3.Statement<Key, string>;
+  readonly #find: BetterSqlite3.Statement<Key, RecallRow>;
   readonly #ledger: LedgerTable;
+  readonly #failures: RecallFailureTable;
   readonly #onLanded: (archive: ArchiveKey) => void;
 
   constructor(parts: {
     readonly database: Database;
     readonly contents: ContentTable;
     readonly ledger: LedgerTable;
+    readonly failures: RecallFailureTable;
     readonly clock: Clock;
     /** Called inside `mutate` when a content has landed. */
     readonly onLanded: (archive: ArchiveKey) => void;
@@ -51,6 +54,7 @@ export class RecallTable implements RestoreJournal {
     this.#database = parts.database;
     this.#contents = parts.contents;
     this.#ledger = parts.ledger;
+    this.#failures = parts.failures;
     this.#clock = parts.clock;
     const { sql } = parts.database;
     this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key, start_byte");
@@ -60,7 +64,7 @@ export class RecallTable implements RestoreJournal {
     this.#setJob = sql.prepare(`UPDATE recall SET job_id = ? WHERE ${byKey}`);
     this.#remove = sql.prepare(`DELETE FROM recall WHERE ${byKey}`);
     this.#removeAll = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
-    this.#tierOf = sql.prepare<Key, string>(`SELECT tier FROM recall WHERE ${byKey}`).pluck();
+    this.#find = sql.prepare(`SELECT * FROM recall WHERE ${byKey}`);
   }
 
   unfinished(): JournaledRecall[] {
@@ -80,7 +84,10 @@ export class RecallTable implements RestoreJournal {
   }
 
   willRequest(bytes: RecalledBytes, tier: RetrievalTier): Promise<void> {
-    return this.#database.mutate(() => void this.#insert.run(...keyOf(bytes), tier, this.#clock.now()));
+    return this.#database.mutate(() => {
+      this.#insert.run(...keyOf(bytes), tier, this.#clock.now());
+      this.#failures.remove(bytes.archive.key);
+    });
   }
 
   willReplace(bytes: RecalledBytes): Promise<void> {
@@ -90,7 +97,7 @@ export class RecallTable implements RestoreJournal {
   didRequest(recalled: RecalledBytes, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {
     return this.#database.mutate(() => {
       this.#setJob.run(job, ...keyOf(recalled));
-      const tier = this.#tierOf.get(...keyOf(recalled)) as RetrievalTier | undefined;
+      const tier = this.#find.get(...keyOf(recalled))?.tier as RetrievalTier | undefined;
       if (isFree || tier === undefined) return;
       const bytes = rangeLength(recalled.window);
       this.#ledger.write({ item: `retrieval-${tier}`, count: 1, bytes, byteDays: 0 });
@@ -101,13 +108,21 @@ export class RecallTable implements RestoreJournal {
     return this.#end(bytes, () => this.#onLanded(bytes.archive.key));
   }
 
-  didFail(bytes: RecalledBytes): Promise<void> {
-    return this.#end(bytes);
+  didFail(bytes: RecalledBytes, message: string): Promise<void> {
+    return this.#end(bytes, () => {
+      const row = this.#find.get(...keyOf(bytes));
+      if (row === undefined) return;
+      const { tier, job_id: job } = row;
+      const archive = bytes.archive.key;
+      const failedAt = this.#clock.now();
+      this.#failures.add({ archive, tier: tier as RetrievalTier, job: job as JobId | null, failedAt, message });
+    });
   }
 
   /** Inside `mutate`: the archive is deleted, so its recalls are pointless. */
   remove(archive: ArchiveKey): void {
     this.#removeAll.run(archive);
+    this.#failures.remove(archive);
   }
 
   #end(bytes: RecalledBytes, then: () => void = () => {}): Promise<void> {

@@ -303,3 +303,14 @@ export const partialStep = `
     PRIMARY KEY (archive_key, start_byte)
   ) STRICT, WITHOUT ROWID;
 `;
+
+/** A later step: what could not be recalled, and why. */
+export const recallFailureStep = `
+  CREATE TABLE recall_failure (
+    archive_key   INTEGER PRIMARY KEY,
+    tier          TEXT NOT NULL,
+    job_id        TEXT,              -- NULL: none was ordered
+    failed_at_ms  INTEGER NOT NULL,
+    message       TEXT NOT NULL
+  ) STRICT;
+`;

@@ -1,6 +1,13 @@
 /** A status report as lines for people: what is wrong first, then what is going on. Pure. */
 
-import type { RecallReport, StatusReport, UploadReport, VaultReport, WaitingReport } from "../app/control-api.js";
+import type {
+  FailedRecallReport,
+  RecallReport,
+  StatusReport,
+  UploadReport,
+  VaultReport,
+  WaitingReport,
+} from "../app/control-api.js";
 import { formatDuration, formatSize } from "../lib/amount-text.js";
 import { budgetTexts } from "./budget-text.js";
 import { counted } from "./terminal.js";
@@ -33,6 +40,7 @@ function budgetLines({ recallBudget }: StatusReport, now: number): string[] {
 
 /** Long lists are cut: `--json` has them all. */
 const listedMax = 20;
+const failuresListedMax = 5;
 
 function list<T>(title: string, items: readonly T[], text: (item: T) => string): string[] {
   const shown = items.slice(0, listedMax).map((item, index) => row(index === 0 ? title : "", text(item)));
@@ -41,7 +49,7 @@ function list<T>(title: string, items: readonly T[], text: (item: T) => string):
 }
 
 function problems(report: StatusReport, now: number): string[] {
-  const { uploads, recalls, vaults, suspects, deletes, staged } = report;
+  const { uploads, recalls, failedRecalls, vaults, suspects, deletes, staged } = report;
   return [
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
     ...vaults.flatMap(({ readOnly }) => readOnly ?? []),
@@ -49,7 +57,8 @@ function problems(report: StatusReport, now: number): string[] {
     ...(report.missing.files === 0 ? [] : [missingText(report.missing)]),
     ...suspects.map(({ path, reason }) => `${path}: ${reason}`),
     ...uploadProblems(uploads, now),
-    ...recalls.filter(({ state }) => state === "failed").map(({ path }) => `${path}: its recall failed`),
+    ...groupedBy(recalls, ({ lastError }) => lastError).map((same) => recallTrouble(same, now)),
+    ...recallFailures(failedRecalls, now),
     ...vaults.filter(inventoryFailed).map(({ name, inventory }) => `${name}: its inventory failed: ${inventory}`),
     ...(deletes.lastError === null ? [] : [`archives could not be deleted in the vault: ${deletes.lastError}`]),
   ];
@@ -67,18 +76,46 @@ function missingText({ files, paths }: StatusReport["missing"]): string {
 
 /** Many files that fail for one reason are one problem; those that are held have theirs at their vault. */
 function uploadProblems(uploads: readonly UploadReport[], now: number): string[] {
-  const failing = uploads.filter(({ lastError, state }) => lastError !== null && state !== "held");
-  return [...grouped(failing).values()].map((same) => uploadProblem(same, now));
+  const failing = uploads.filter(({ state }) => state !== "held");
+  return groupedBy(failing, ({ lastError }) => lastError).map((same) => uploadProblem(same, now));
 }
 
-function grouped(uploads: readonly UploadReport[]): Map<string | null, UploadReport[]> {
-  const groups = new Map<string | null, UploadReport[]>();
-  for (const upload of uploads) {
-    const group = groups.get(upload.lastError) ?? [];
-    group.push(upload);
-    groups.set(upload.lastError, group);
+/** Those that have one and the same reason, those without any left out. */
+function groupedBy<T>(items: readonly T[], reasonOf: (item: T) => string | null): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const reason = reasonOf(item);
+    if (reason === null) continue;
+    const group = groups.get(reason) ?? [];
+    group.push(item);
+    groups.set(reason, group);
   }
-  return groups;
+  return [...groups.values()];
+}
+
+function recallTrouble(same: readonly RecallReport[], now: number): string {
+  const { path, lastError } = same[0]!;
+  const next = same.flatMap(({ nextAttemptAt }) => nextAttemptAt ?? []).sort()[0];
+  const again = next === undefined ? "it is being tried again" : `again in ${until(next, now)}`;
+  return `${withOthers(path, same.length, "its recall", "their recalls")} cannot go on: ${lastError}; ${again}`;
+}
+
+/** Most messages name a job, which is of one file: a batch that failed must not hide the rest. */
+function recallFailures(failed: readonly FailedRecallReport[], now: number): string[] {
+  const groups = groupedBy(failed, ({ reason }) => reason);
+  const hidden = groups.slice(failuresListedMax).reduce((sum, { length }) => sum + length, 0);
+  const shown = groups.slice(0, failuresListedMax).map((same) => recallFailure(same, now));
+  return hidden === 0 ? shown : [...shown, `${counted(hidden, "more recall")} failed: --json has them all`];
+}
+
+function recallFailure(same: readonly FailedRecallReport[], now: number): string {
+  const { path, reason, tier, failedAt } = same[0]!;
+  const what = withOthers(path, same.length, "its recall", "their recalls");
+  return `${what} failed ${ago(failedAt, now)} (${tier}): ${reason}; the next open asks again`;
+}
+
+function withOthers(path: string, count: number, one: string, several: string): string {
+  return count === 1 ? `${path}: ${one}` : `${path} and ${counted(count - 1, "other file")}: ${several}`;
 }
 
 function uploadProblem(same: readonly UploadReport[], now: number): string {

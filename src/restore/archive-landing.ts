@@ -16,9 +16,9 @@ import type { ContentSink, Landing, WindowLanding, WindowSink } from "./ports.js
 import { downloadOutput } from "./range-download.js";
 import { isOfWhole, type Recall } from "./recall.js";
 import type { ArchiveJob } from "./retrieval-plan.js";
-import { pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
+import { pauseOrThrow, type RecallTrouble, type RetryPauseParts } from "./retry-pause.js";
 
-export interface ArchiveLandingParts extends Omit<RetryPauseParts, "signal"> {
+export interface ArchiveLandingParts extends Omit<RetryPauseParts, "signal" | "onTrouble"> {
   readonly service: Pick<CasService, "getJobOutput">;
   readonly sink: Pick<ContentSink, "begin">;
   readonly windows: Pick<WindowSink, "begin">;
@@ -78,7 +78,10 @@ export class ArchiveLanding {
             // A disk that somebody else has filled, or a cache whose files are all open, may have room in a moment.
             roomBy ??= this.#later(roomWaitMs);
             await this.#waitForRoom(error, roomBy, signal);
-          } else await pauseOrThrow({ ...this.#parts, signal }, error, attempt, patience, landingRetry);
+          } else {
+            const parts = { ...this.#parts, signal, onTrouble: troubleOf(recall) };
+            await pauseOrThrow(parts, error, attempt, patience, landingRetry);
+          }
         }
       }
     });
@@ -141,14 +144,22 @@ export class ArchiveLanding {
         pieceBytes: this.#options.pieceBytes,
         concurrency: this.#options.downloadConcurrency,
         signal: recall.scope.signal,
+        onTrouble: troubleOf(recall),
         // A piece that is fetched again counts again; a status may say a little too much, never more than the whole.
         onBytes: (count) => {
           rate.received(count);
+          recall.trouble = null;
           recall.landedBytes = Math.min(rangeLength(window), recall.landedBytes + count);
         },
       },
     );
   }
+}
+
+function troubleOf(recall: Recall): (trouble: RecallTrouble) => void {
+  return (trouble) => {
+    recall.trouble = trouble;
+  };
 }
 
 function isFull(error: unknown): error is CasfsError {

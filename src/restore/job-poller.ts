@@ -13,6 +13,7 @@ import { type Deferred, deferred } from "../lib/deferred.js";
 import { nextMarker } from "../protocol/next-marker.js";
 import type { CasService, JobDescription } from "../protocol/service.js";
 import type { JobCallbacks } from "./job-callbacks.js";
+import type { RecallTrouble } from "./retry-pause.js";
 
 export interface JobPollerParts {
   readonly service: Pick<CasService, "listJobs" | "describeJob">;
@@ -22,7 +23,13 @@ export interface JobPollerParts {
   readonly callbacks?: Pick<JobCallbacks, "claim" | "isOurs"> | undefined;
 }
 
-interface Waiter {
+interface JobWait {
+  readonly signal?: AbortSignal | undefined;
+  /** Hears why the service cannot be asked, and null when it can be asked again. */
+  readonly onTrouble?: ((trouble: RecallTrouble | null) => void) | undefined;
+}
+
+interface Waiter extends Pick<JobWait, "onTrouble"> {
   readonly job: JobId;
   readonly since: Instant;
   readonly answer: Deferred<JobDescription>;
@@ -60,11 +67,7 @@ export class JobPoller {
    *
    * @throws ServiceError "missing" when the service has forgotten the job, or what else it says that will not pass.
    */
-  async wait(
-    vault: VaultName,
-    job: JobId,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<JobDescription> {
+  async wait(vault: VaultName, job: JobId, { signal, onTrouble }: JobWait = {}): Promise<JobDescription> {
     signal?.throwIfAborted();
     let loop = this.#loops.get(vault);
     if (loop === undefined) {
@@ -72,7 +75,7 @@ export class JobPoller {
       this.#loops.set(vault, loop);
     }
     void this.#parts.callbacks?.claim(vault);
-    const waiter: Waiter = { job, since: this.#parts.clock.now(), answer: deferred() };
+    const waiter: Waiter = { job, since: this.#parts.clock.now(), answer: deferred(), onTrouble };
     loop.add(waiter);
     try {
       return await abortable(waiter.answer.promise, signal);
@@ -183,13 +186,16 @@ class VaultLoop {
       const unseen = await this.#answerFromList(asked);
       // A list may lag behind a job that was just started; only the job's own description says that it is gone.
       for (const waiter of unseen) await this.#answerFromDescription(waiter);
+      if (this.#failures > 0) for (const waiter of this.#waiters) waiter.onTrouble?.(null);
       this.#failures = 0;
     } catch (error) {
       if (this.#closing.aborted) return;
       if (!isTransient(error)) return this.#rejectAll(error);
       this.#failures += 1;
-      const message = `Cannot ask for the jobs of vault ${this.#vault}: ${describeError(error)}; it will be tried again`;
-      this.#parts.observer({ type: "warning", message });
+      const message = `Cannot ask for the jobs of vault ${this.#vault}: ${describeError(error)}`;
+      this.#parts.observer({ type: "warning", message: `${message}; it will be tried again` });
+      const nextAttemptAt = this.#nextAt(this.#parts.clock.now()) as Instant;
+      for (const waiter of this.#waiters) waiter.onTrouble?.({ message, nextAttemptAt });
     }
   }
 

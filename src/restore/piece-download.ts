@@ -10,10 +10,11 @@ import { type ByteRange, byteRange, MIB, rangeLength } from "../domain/bytes.js"
 import { CorruptError, describeError, isTransient, ServiceError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { JobId, VaultName } from "../domain/ids.js";
-import { type Clock, ms } from "../domain/time.js";
+import { type Clock, type Instant, ms } from "../domain/time.js";
 import { type BackoffLimits, backoffDelayMs } from "../lib/backoff.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
 import type { CasService, TreeHashHex } from "../protocol/service.js";
+import type { RecallTrouble } from "./retry-pause.js";
 
 export interface PieceDownloadParts {
   readonly service: Pick<CasService, "getJobOutput">;
@@ -58,6 +59,8 @@ export interface PieceDownloadOptions {
   readonly onBytes?: ((count: number) => void) | undefined;
   /** Called when all bytes of a piece were written and are not what the service says; it is fetched again. */
   readonly onCorrupt?: ((piece: ByteRange) => void) | undefined;
+  /** Called when an attempt has failed and another one follows. */
+  readonly onTrouble?: ((trouble: RecallTrouble) => void) | undefined;
 }
 
 // Written at once: a system call for every 64 KiB of a socket would cost more than the copy.
@@ -177,6 +180,7 @@ class PieceDownload {
     const { start, end } = this.#piece;
     const message = `Cannot fetch bytes ${start}-${end} of ${this.#download.name} yet: ${describeError(error)}`;
     observer({ type: "warning", message });
+    this.#options.onTrouble?.({ message, nextAttemptAt: (clock.now() + delayMs) as Instant });
     await clock.sleep(delayMs, { signal: this.#options.signal });
   }
 }

@@ -34,6 +34,17 @@ export interface JournaledRecall extends RecalledBytes {
   readonly replaced: number;
 }
 
+/** A recall that was given up: the next one begins anew. */
+export interface RecallFailure {
+  readonly archive: ArchiveKey;
+  readonly tier: RetrievalTier;
+  /** null: none was ordered, or none is known. */
+  readonly job: JobId | null;
+  readonly failedAt: Instant;
+  /** In the service's own words where they are from there. */
+  readonly message: string;
+}
+
 /** Promises resolve when the change is committed: it then survives kill -9. */
 export interface RestoreJournal {
   /** Recalls that neither landed nor failed, oldest first; asked once, at start. */

@@ -12,6 +12,7 @@ import type { RecallCharge } from "./recall-budget.js";
 import type { HeldBy } from "./recall-queue.js";
 import type { RestoreState } from "./restore-state.js";
 import { expectedJobEnd } from "./retrieval-plan.js";
+import type { RecallTrouble } from "./retry-pause.js";
 
 export interface Recall extends RecalledBytes {
   readonly startedAt: Instant;
@@ -36,6 +37,8 @@ export interface Recall extends RecalledBytes {
   replaced: number;
   state: RestoreState;
   heldBy: HeldBy | null;
+  /** What went wrong last, while that has not been got over. */
+  trouble: RecallTrouble | null;
   landedBytes: number;
   landingSince: { readonly at: Instant; readonly bytes: number } | undefined;
   task: Promise<void>;
@@ -51,6 +54,8 @@ export interface RecallStatus {
   readonly state: RestoreState;
   /** Why no job is ordered yet; null when one is, or when that is just being found out. */
   readonly heldBy: HeldBy | null;
+  /** What went wrong last and is tried again; null when all is well. */
+  readonly trouble: RecallTrouble | null;
   readonly landedBytes: number;
   readonly startedAt: Instant;
   /** A guess: the tier's usual time, then what the download's speed so far suggests; null when nothing is known. */
@@ -62,9 +67,9 @@ export function isOfWhole({ archive, window }: RecalledBytes): boolean {
 }
 
 export function statusOfRecall(recall: Recall, clock: Clock): RecallStatus {
-  const { archive, window, tier, origin, job, state, heldBy, landedBytes, startedAt } = recall;
+  const { archive, window, tier, origin, job, state, heldBy, trouble, landedBytes, startedAt } = recall;
   const expectedAt = expectedEnd(recall, clock.now());
-  return { archive, window, tier, origin, job, state, heldBy, landedBytes, startedAt, expectedAt };
+  return { archive, window, tier, origin, job, state, heldBy, trouble, landedBytes, startedAt, expectedAt };
 }
 
 function expectedEnd({ window, tier, state, landedBytes, startedAt, landingSince }: Recall, now: Instant) {

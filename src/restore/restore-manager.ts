@@ -38,7 +38,7 @@ import { RecallQueue } from "./recall-queue.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
 import { type JobLookup, RetrievalOrders } from "./retrieval-orders.js";
 import { type ArchiveJob, acceptedTier, isAsFast, isFasterTier } from "./retrieval-plan.js";
-import { type Patience, pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
+import { type Patience, pauseOrThrow, type RecallTrouble, type RetryPauseParts } from "./retry-pause.js";
 import { RunningRecalls } from "./running-recalls.js";
 
 export interface RestoreManagerParts {
@@ -179,7 +179,7 @@ export class RestoreManager {
   }
 
   /** In fewer words, for extended attributes; without a recall of the whole, of the window that was asked for first. */
-  recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt"> | undefined {
+  recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt" | "trouble"> | undefined {
     const recall = this.#recalls.whole(archive) ?? this.#recalls.of(archive)[0];
     return recall === undefined ? undefined : statusOfRecall(recall, this.#parts.clock);
   }
@@ -240,6 +240,7 @@ export class RestoreManager {
       mayHaveStarted: !isNew,
       state: "requesting",
       heldBy: null,
+      trouble: null,
       landedBytes: 0,
       landingSince: undefined,
       task: Promise.resolve(),
@@ -438,8 +439,10 @@ export class RestoreManager {
   }
 
   /** undefined when another job was added. */
-  #firstToEnd({ archive, jobs, jobAdded }: Recall, signal: AbortSignal): Promise<JobDescription | undefined> {
-    const waiting = [...jobs].map((job) => this.#parts.poller.wait(archive.vault, job, { signal }));
+  #firstToEnd(recall: Recall, signal: AbortSignal): Promise<JobDescription | undefined> {
+    const { archive, jobs, jobAdded } = recall;
+    const onTrouble = (trouble: RecallTrouble | null) => this.#troubled(recall, trouble);
+    const waiting = [...jobs].map((job) => this.#parts.poller.wait(archive.vault, job, { signal, onTrouble }));
     return Promise.race([...waiting, jobAdded.promise.then(() => undefined)]);
   }
 
@@ -461,12 +464,17 @@ export class RestoreManager {
     return { attemptsMax: requestAttemptsMax, until: (startedAt + patienceMs) as Instant };
   }
 
-  #retryParts({ scope }: Recall): RetryPauseParts {
-    return { ...this.#parts, signal: scope.signal };
+  #retryParts(recall: Recall): RetryPauseParts {
+    return { ...this.#parts, signal: recall.scope.signal, onTrouble: (trouble) => this.#troubled(recall, trouble) };
+  }
+
+  #troubled(recall: Recall, trouble: RecallTrouble | null): void {
+    recall.trouble = trouble;
   }
 
   #advance(recall: Recall, event: RestoreEvent): void {
     recall.state = nextRestoreState(recall.state, event);
+    recall.trouble = null;
   }
 
   #warn(message: string): void {

@@ -11,6 +11,15 @@ export interface RetryPauseParts {
   readonly random: () => number;
   readonly observer: Observer;
   readonly signal: AbortSignal;
+  /** Hears of each failure that is followed by another attempt. */
+  readonly onTrouble: (trouble: RecallTrouble) => void;
+}
+
+/** What goes wrong with a recall that goes on. */
+export interface RecallTrouble {
+  readonly message: string;
+  /** In the past while it is being tried. */
+  readonly nextAttemptAt: Instant;
 }
 
 /** When to give up: after so many attempts, and not before `until`. */
@@ -21,7 +30,7 @@ export interface Patience {
 
 /** Sleeps, or throws `error` when it will not pass or patience is at its end. @param attempt 1 after the first failure. */
 export async function pauseOrThrow(
-  { clock, random, observer, signal }: RetryPauseParts,
+  { clock, random, observer, signal, onTrouble }: RetryPauseParts,
   error: unknown,
   attempt: number,
   { attemptsMax, until = 0 as Instant }: Patience,
@@ -29,6 +38,9 @@ export async function pauseOrThrow(
 ): Promise<void> {
   signal.throwIfAborted();
   if (!isTransient(error) || (attempt >= attemptsMax && clock.now() >= until)) throw error;
-  observer({ type: "warning", message: `${describeError(error)}; it will be tried again` });
-  await clock.sleep(ms(backoffDelayMs(attempt, limits, random)), { signal });
+  const message = describeError(error);
+  observer({ type: "warning", message: `${message}; it will be tried again` });
+  const delayMs = ms(backoffDelayMs(attempt, limits, random));
+  onTrouble({ message, nextAttemptAt: (clock.now() + delayMs) as Instant });
+  await clock.sleep(delayMs, { signal });
 }

@@ -8,7 +8,7 @@
 import type { ArchiveKey, ContentId, InodeNumber, VaultName } from "../domain/ids.js";
 import type { FileTime, Instant } from "../domain/time.js";
 import type { OtherWriter } from "../domain/vault-writers.js";
-import type { ColdArchive } from "../restore/ports.js";
+import type { ColdArchive, RecallFailure } from "../restore/ports.js";
 
 /**
  * - `writing`: a handle may still write it, or the daemon died while one did;
@@ -206,6 +206,8 @@ export interface CatalogPort {
    */
   removeContent(content: ContentId, successor?: ContentId | null): void;
   archive(key: ArchiveKey): ColdArchive | undefined;
+  /** Why the archive could not be recalled; undefined when nobody has tried since it landed last. */
+  recallFailure(archive: ArchiveKey): RecallFailure | undefined;
   /** Whether the service does not have an archive any more that it had confirmed. */
   isMissing(key: ArchiveKey): boolean;
   /** Why the bytes of an archive must not be handed out: a newer casfs packed or encrypted them. */

@@ -4,8 +4,8 @@
  */
 
 import { FileSystemError } from "../domain/errors.js";
-import type { InodeNumber } from "../domain/ids.js";
-import { type Clock, type FileTime, fileTime } from "../domain/time.js";
+import type { ArchiveKey, InodeNumber } from "../domain/ids.js";
+import { type Clock, type FileTime, fileTime, type Instant } from "../domain/time.js";
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ColdOpens } from "./cold-opens.js";
@@ -103,7 +103,7 @@ export class ExtendedAttributes {
         return this.#recall(content)?.job ?? undefined;
       case "eta": {
         const expected = this.#recall(content)?.expectedAt;
-        return expected == null ? undefined : new Date(expected).toISOString();
+        return expected == null ? undefined : iso(expected);
       }
       case "pin":
         return content?.archive == null ? undefined : this.#parts.cache.isPinned(content.archive) ? "1" : "0";
@@ -125,17 +125,33 @@ export class ExtendedAttributes {
     return stream === undefined ? "staged" : `uploading ${stream.sentParts}/${stream.totalParts}`;
   }
 
-  /** What keeps the content from being archived, and when it is tried again. */
+  /** What keeps the content from being archived, or from being read, and when it is tried again. */
   #error(content: ContentRecord): string | undefined {
-    if (content.archive !== null && this.#parts.catalog.isMissing(content.archive)) {
+    if (content.archive === null) return this.#uploadError(content);
+    if (this.#parts.catalog.isMissing(content.archive)) {
       const isHere = this.#parts.cache.has(content.archive);
       return `its archive is not in the vault any more${isHere ? "; the copy here is the last one: copy the file" : ""}`;
     }
+    return this.#recallError(content, content.archive);
+  }
+
+  #recallError(content: ContentRecord, archive: ArchiveKey): string | undefined {
+    const trouble = this.#recall(content)?.trouble;
+    if (trouble != null) return `recall: ${trouble.message}; ${this.#nextAttempt(trouble.nextAttemptAt)}`;
+    const failure = this.#parts.catalog.recallFailure(archive);
+    if (failure === undefined || this.#parts.cache.has(archive)) return undefined;
+    return `recall failed at ${iso(failure.failedAt)}: ${failure.message}; the next open asks again`;
+  }
+
+  #uploadError(content: ContentRecord): string | undefined {
     const failure = this.#parts.uploads.failure(content.id);
     if (failure === undefined) return undefined;
     const { attempts, message, nextAttemptAt } = failure;
-    const next = nextAttemptAt === null ? "it is being tried again" : `next ${new Date(nextAttemptAt).toISOString()}`;
-    return `upload attempt ${attempts} failed: ${message}; ${next}`;
+    return `upload attempt ${attempts} failed: ${message}; ${this.#nextAttempt(nextAttemptAt)}`;
+  }
+
+  #nextAttempt(at: Instant | null): string {
+    return at === null || at <= this.#parts.clock.now() ? "it is being tried again" : `next ${iso(at)}`;
   }
 
   #archive(content: ContentRecord | null) {
@@ -178,6 +194,10 @@ function checkNamespace(name: string): void {
   const namespace = namespaces.find((one) => name.startsWith(one));
   if (namespace === undefined) throw new FileSystemError("not-supported", `Cannot keep ${name}`);
   if (name === namespace) throw new FileSystemError("invalid", `Cannot keep ${name}: it has no name`);
+}
+
+function iso(at: Instant): string {
+  return new Date(at).toISOString();
 }
 
 function parseFlag(value: string): boolean {

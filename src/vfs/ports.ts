@@ -5,10 +5,11 @@
  */
 
 import type { ByteRange } from "../domain/bytes.js";
-import type { ArchiveKey, ContentId, InodeNumber, JobId } from "../domain/ids.js";
+import type { ArchiveKey, ContentId, InodeNumber } from "../domain/ids.js";
 import type { Instant, Milliseconds } from "../domain/time.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "../restore/ports.js";
+import type { RecallStatus } from "../restore/recall.js";
 import type { UploadFailure, UploadWatcher } from "../upload/ports.js";
 import type { Streamer } from "../upload/streamer.js";
 
@@ -175,9 +176,7 @@ export interface RecallRequests {
     options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },
   ): Promise<void>;
   /** For extended attributes; undefined when no recall runs. */
-  recallOf(
-    archive: ArchiveKey,
-  ): { readonly job: JobId | null; readonly tier: RetrievalTier; readonly expectedAt: Instant | null } | undefined;
+  recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt" | "trouble"> | undefined;
 }
 
 /** The local disk that holds staging and cache. */

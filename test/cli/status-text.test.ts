@@ -13,6 +13,7 @@ const quiet: StatusReport = {
   staged: { files: 0, bytes: 0, usedBytes: 0, limitBytes: null, room: "roomy" },
   uploads: [],
   recalls: [],
+  failedRecalls: [],
   waiting: [],
   recallBudget: {
     bytes: { used: 0, limit: 10 * 2 ** 30, periodMs: 86_400_000, freesAt: null },
@@ -55,6 +56,8 @@ const recall: RecallReport = {
   jobId: "job",
   tier: "standard",
   state: "retrieving",
+  lastError: null,
+  nextAttemptAt: null,
   origin: "open",
   heldBy: null,
   range: null,
@@ -145,6 +148,23 @@ test("a recall shows when it is expected, and who waits for it since when", () =
   expect(lines).toContain(
     "  waiting   process 7 (cat old.raw) waits for photos/old.raw since 2m: standard, retrieving, job job…, ready in about 3h30m",
   );
+});
+
+test("recalls that cannot go on, and recalls that failed, are told with the reason, when, and what happens next", () => {
+  const troubled = { ...recall, lastError: "no answer", nextAttemptAt: "2026-01-01T12:00:30Z" };
+  const other = { ...troubled, path: "photos/b", nextAttemptAt: null };
+  const failed = { path: "photos/c", archiveId: "c", jobId: "j", tier: "bulk" as const };
+  const failures = Array.from({ length: 8 }, (_, number) => {
+    return { ...failed, failedAt: "2026-01-01T10:00:00Z", reason: `job ${number} failed` };
+  });
+  const lines = statusLines({ ...quiet, recalls: [troubled, other], failedRecalls: failures }, now);
+  expect(lines.filter((line) => line.startsWith("  ! "))).toEqual([
+    "  ! photos/old.raw and 1 other file: their recalls cannot go on: no answer; again in 30s",
+    ...[0, 1, 2, 3, 4].map(
+      (number) => `  ! photos/c: its recall failed 2h ago (bulk): job ${number} failed; the next open asks again`,
+    ),
+    "  ! 3 more recalls failed: --json has them all",
+  ]);
 });
 
 test("what opens have recalled of what they may, and what was refused, is told", () => {

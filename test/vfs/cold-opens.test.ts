@@ -135,9 +135,40 @@ test("cutting a cold file to a size above 0 starts its recall and fails with EAG
 test("a failed recall fails the open, and the next open tries again", async () => {
   await using it = await TestVault.create();
   await it.writeCold("a", "cold");
-  it.service.fail({ operation: "initiateJob", error: new ServiceError("refused", "no") });
+  const ordering = new ServiceError("refused", "The tier is not offered");
+  it.service.fail({ operation: "initiateJob", error: ordering });
   await expect(it.text("a")).rejects.toMatchObject({ fault: "refused" });
+  // Also after a restart.
+  await it.reopen();
+  const failed = /^recall failed at \d{4}-.*: The tier is not offered; the next open asks again$/;
+  expect(it.xattr("a", "user.casfs.error")).toMatch(failed);
+  expect(it.catalog.recallFailures.latest(10)).toMatchObject([{ tier: "standard", job: null }]);
   expect(await it.text("a")).toBe("cold");
+  expect(() => it.xattr("a", "user.casfs.error")).toThrow();
+});
+
+test("a recall that cannot go on says why and when it is tried again, as long as that lasts", async () => {
+  await using it = await TestVault.create();
+  await it.writeCold("a", "cold");
+  const down = { error: new ServiceError("unavailable", "The service is down"), times: 3 };
+  const troubles = new Set<string>();
+  const look = () => {
+    try {
+      troubles.add(it.xattr("a", "user.casfs.error").replace(/\d{4}-\S+/, "TIME"));
+    } catch {}
+    return troubles.size > 0;
+  };
+  for (const operation of ["listJobs", "getJobOutput"] as const) {
+    it.service.fail({ operation, ...down });
+    const text = it.text("a");
+    await it.until(look, { stepMs: 10 });
+    expect([...troubles].join()).toMatch(/^recall: .*The service is down; (next TIME|it is being tried again)$/);
+    troubles.clear();
+    await it.until(() => it.state("a") === "cached");
+    expect(await text).toBe("cold");
+    expect(look()).toBe(false);
+    if (operation === "listJobs") await it.evict("a");
+  }
 });
 
 test("an archive that a newer casfs has packed is an error, never wrongly read, and can be replaced", async () => {
