@@ -36,6 +36,8 @@ export type Fault =
   | { readonly kind: "truncate"; readonly afterBytes?: number | undefined }
   /** One bit of one byte is another. */
   | { readonly kind: "corrupt"; readonly body: "request" | "answer"; readonly atByte?: number | undefined }
+  /** `change` gives the new text of the answer's body, or the same when it has nothing to do with it. */
+  | { readonly kind: "rewrite"; readonly change: (body: string) => string }
   /** `change` gives the new value of a header of the answer, or undefined for an answer without it. */
   | { readonly kind: "alter-header"; readonly name: string; readonly change: (value: string) => string | undefined };
 
@@ -203,8 +205,24 @@ export const faults = {
   /** By default a hash that is another by one digit. */
   alteredHeader: (name: string, change: (value: string) => string | undefined = otherDigit) =>
     reached(`another ${name}`, { kind: "alter-header", name, change }),
+  /**
+   * Retrievals that `isMeant` of their archive and job ids have failed, as Describe Job and List Jobs tell it
+   * (cas-api section 11.2), while the server goes on with them.
+   */
+  failedJobs: (message: string, isMeant: (archive: string, job: string) => boolean) =>
+    reached("a failed job", { kind: "rewrite", change: (body) => failedJobsIn(body, message, isMeant) }),
   missingHeader: (name: string) => reached(`no ${name}`, { kind: "alter-header", name, change: () => undefined }),
 };
+
+function failedJobsIn(body: string, message: string, isMeant: (archive: string, job: string) => boolean): string {
+  const answer = JSON.parse(body) as { JobList?: Record<string, unknown>[] } & Record<string, unknown>;
+  for (const job of answer.JobList ?? [answer]) {
+    if (!isMeant(String(job.ArchiveId), String(job.JobId))) continue;
+    const CompletionDate = job.CompletionDate ?? job.CreationDate;
+    Object.assign(job, { Completed: true, CompletionDate, StatusCode: "Failed", StatusMessage: message });
+  }
+  return JSON.stringify(answer);
+}
 
 function otherDigit(value: string): string {
   return (value.startsWith("0") ? "1" : "0") + value.slice(1);

@@ -181,6 +181,7 @@ class Connection {
     const status = statusOf(head);
     exchange.carriedOut = status < 300;
     if (await this.#lost(answers.body(framing), planned)) return;
+    if (await this.#rewritten(head, answers.body(framing), exchange, planned)) return;
     await this.#delay(planned, "answer");
     exchange.status = status;
     await write(this.#client, altered(head, planned));
@@ -208,6 +209,28 @@ class Connection {
     planned?.hit();
     if (fault.kind === "reset") this.reset();
     else await this.#clientGone();
+    return true;
+  }
+
+  /** Answers with another body, where the plan has one for this. @returns whether it has. */
+  async #rewritten(
+    head: MessageHead,
+    body: AsyncIterable<Buffer>,
+    exchange: Exchange,
+    planned: PlannedFault | undefined,
+  ): Promise<boolean> {
+    if (planned?.fault.kind !== "rewrite" || !exchange.carriedOut) return false;
+    const pieces: Buffer[] = [];
+    for await (const piece of body) pieces.push(piece);
+    const before = Buffer.concat(pieces).toString();
+    const after = planned.fault.change(before);
+    if (after !== before) planned.hit();
+    exchange.status = statusOf(head);
+    const lines = head.raw.toString("latin1").split("\r\n");
+    const kept = lines.filter((line) => !/^(content-length|transfer-encoding):/i.test(line));
+    kept.splice(1, 0, `Content-Length: ${Buffer.byteLength(after)}`);
+    await write(this.#client, Buffer.from(kept.join("\r\n"), "latin1"));
+    await write(this.#client, Buffer.from(after));
     return true;
   }
 
