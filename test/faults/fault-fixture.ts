@@ -4,7 +4,7 @@ import { httpCasService } from "../../src/client/http-cas-service.js";
 import { retryingService } from "../../src/client/retrying-service.js";
 import { throttledService } from "../../src/client/throttled-service.js";
 import { type ArchiveId, type VaultName, vaultName } from "../../src/domain/ids.js";
-import { type Clock, ms } from "../../src/domain/time.js";
+import type { Clock } from "../../src/domain/time.js";
 import { readInventoryJson } from "../../src/protocol/inventory-wire.js";
 import type { Operation } from "../../src/protocol/routes.js";
 import type { CasService, UploadDescription } from "../../src/protocol/service.js";
@@ -14,54 +14,38 @@ import { credentials } from "../server/cas-client.js";
 import { LocalServer } from "../server/local-server.js";
 import { FaultPlan, type Rule } from "../support/fault-plan.js";
 import { type Exchange, FaultProxy } from "../support/fault-proxy.js";
+import { PassedDeadlines } from "../support/passed-deadlines.js";
 import { newArchive, readAll } from "../support/test-bytes.js";
 
 export const vault: VaultName = vaultName("photos");
-
-/** Real milliseconds after which a client that meets silence gives up: not long to wait for. */
-const defaultPatienceMs = 400;
 
 type HttpService = ReturnType<typeof httpCasService>;
 
 export class FaultFixture implements AsyncDisposable {
   /** The server's time. Sleeping takes none of the real one: it moves the server's ahead. */
   readonly clock: Clock;
-  /**
-   * Through the proxy, one request for each call. It gives up early only while the plan has silence in store: on a busy
-   * machine any answer may be late.
-   */
+  /** Through the proxy, one request for each call. It gives up where the proxy is silent, at once, and nowhere else. */
   readonly service: HttpService;
   /** Past the proxy: what the server holds in truth. */
   readonly direct: HttpService;
-  readonly #steady: HttpService;
-  readonly #hasty: HttpService;
+  readonly #deadlines = new PassedDeadlines();
 
   private constructor(
     readonly server: LocalServer,
     readonly proxy: FaultProxy,
-    patienceMs: number,
   ) {
     this.clock = movingClock(server);
     const shared = { credentials, clock: this.clock };
-    const behindProxy = { ...shared, endpoint: proxy.url };
-    this.#steady = httpCasService(behindProxy);
-    const deadlines = { headersMs: ms(patienceMs), bodyMs: ms(patienceMs) };
-    this.#hasty = httpCasService({ ...behindProxy, deadlines });
-    this.service = new Proxy(this.#steady, {
-      get: (_, name) => {
-        const chosen = proxy.plan.hasSilence ? this.#hasty : this.#steady;
-        const member: unknown = Reflect.get(chosen, name, chosen);
-        return typeof member === "function" ? member.bind(chosen) : member;
-      },
-    });
+    this.service = httpCasService({ ...shared, endpoint: proxy.url });
     this.direct = httpCasService({ ...shared, endpoint: server.running.url });
+    proxy.onSilence = (silence) => void this.#deadlines.pass(silence);
   }
 
   /** With the vault `vault`. Jobs are done at once. */
-  static async create({ patienceMs = defaultPatienceMs } = {}): Promise<FaultFixture> {
+  static async create(): Promise<FaultFixture> {
     const retrievalMs = { expedited: 0, standard: 0, bulk: 0, inventory: 0 };
     const server = await LocalServer.start({ retrievalMs });
-    const fixture = new FaultFixture(server, await FaultProxy.start(server.running.port), patienceMs);
+    const fixture = new FaultFixture(server, await FaultProxy.start(server.running.port));
     await fixture.direct.createVault(vault);
     return fixture;
   }
@@ -123,8 +107,8 @@ export class FaultFixture implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.#steady.close();
-      await this.#hasty.close();
+      this.#deadlines[Symbol.dispose]();
+      await this.service.close();
       await this.direct.close();
       await this.proxy[Symbol.asyncDispose]();
     } finally {

@@ -188,7 +188,7 @@ test("whatever mixture of faults there is, every content arrives, and twice only
   );
   await fc.assert(
     fc.asyncProperty(plan.filter(letSomeThrough), async (rules) => {
-      await using mixed = await FaultFixture.create({ patienceMs: 1000 });
+      await using mixed = await FaultFixture.create();
       mixed.proxy.plan = new FaultPlan(rules, { mustHit: false });
       await new UploadPipeline(mixed).upload(small, large, smaller);
       const sent = mixed.carriedOut("uploadArchive").map((one) => one.header("x-cas-sha256-tree-hash"));

@@ -109,11 +109,6 @@ export class FaultPlan {
     return { ...due.rule.named, hit };
   }
 
-  /** Whether a client would wait for ever somewhere. */
-  get hasSilence(): boolean {
-    return this.#turns.some(({ rule }) => rule.named.fault.kind === "stall");
-  }
-
   /** How often a fault has acted. */
   get hits(): number {
     return this.#turns.reduce((sum, { hits }) => sum + hits, 0);

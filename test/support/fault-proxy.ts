@@ -15,6 +15,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { splitTarget } from "../../src/protocol/query.js";
 import { matchRoute, type Operation } from "../../src/protocol/routes.js";
 import { type Fault, FaultPlan, type PlannedFault, type SeenRequest } from "./fault-plan.js";
+import type { Silence } from "./passed-deadlines.js";
 import { answerFraming, type Framing, type MessageHead, requestFraming, statusOf, WireReader } from "./wire-reader.js";
 
 /** One request and what became of it. */
@@ -28,6 +29,8 @@ export interface Exchange extends SeenRequest {
 }
 
 export class FaultProxy implements AsyncDisposable {
+  /** Called when a client will hear nothing more, which otherwise waits until it gives up by itself. */
+  onSilence: ((silence: Silence) => void) | undefined;
   /** May be replaced at any time; the disposal only asks the last one. */
   plan: FaultPlan;
   /** All requests, in the order of their arrival. */
@@ -38,7 +41,10 @@ export class FaultProxy implements AsyncDisposable {
   private constructor(targetPort: number, plan: FaultPlan) {
     this.plan = plan;
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
-      const connection = new Connection(client, targetPort, (request) => this.#arrived(request));
+      const connection = new Connection(client, targetPort, {
+        arrived: (request) => this.#arrived(request),
+        fellSilent: (silence) => this.onSilence?.(silence),
+      });
       this.#connections.add(connection);
       client.once("close", () => this.#connections.delete(connection));
     });
@@ -90,15 +96,15 @@ class Connection {
   readonly #client: Socket;
   readonly #requests: WireReader;
   readonly #targetPort: number;
-  readonly #arrived: Arrived;
+  readonly #proxy: ProxySide;
   #upstream: { readonly socket: Socket; readonly answers: WireReader } | undefined;
   #isBusy = false;
 
-  constructor(client: Socket, targetPort: number, arrived: Arrived) {
+  constructor(client: Socket, targetPort: number, proxy: ProxySide) {
     this.#client = client;
     this.#requests = new WireReader(client);
     this.#targetPort = targetPort;
-    this.#arrived = arrived;
+    this.#proxy = proxy;
     client.on("error", () => undefined);
     client.once("close", () => this.#upstream?.socket.destroy());
     // Who closes while it waits for an answer has given up.
@@ -116,7 +122,7 @@ class Connection {
   async #serve(): Promise<void> {
     for (let head = await this.#requests.head(); head !== undefined; head = await this.#requests.head()) {
       const seen = seenRequest(head);
-      const { exchange, planned } = this.#arrived(seen);
+      const { exchange, planned } = this.#proxy.arrived(seen);
       this.#isBusy = true;
       await this.#exchange(head, exchange, planned).catch(() => this.reset());
       this.#isBusy = false;
@@ -145,7 +151,7 @@ class Connection {
     if (fault.kind === "reset") {
       this.reset();
     } else if (fault.kind === "stall") {
-      await this.#clientGone();
+      await this.#silence("head");
     } else {
       for await (const _ of this.#requests.body(requestFraming(head)));
       if (fault.kind === "answer") {
@@ -190,7 +196,7 @@ class Connection {
       const outcome = damaged(piece, offset, framing, planned, "answer");
       offset += piece.length;
       await write(this.#client, outcome.bytes);
-      if (outcome.end === "stall") return this.#clientGone();
+      if (outcome.end === "stall") return this.#silence("body");
       if (outcome.end === "close") {
         this.#client.end();
         this.#upstream?.socket.destroy();
@@ -208,7 +214,7 @@ class Connection {
     for await (const _ of body);
     planned?.hit();
     if (fault.kind === "reset") this.reset();
-    else await this.#clientGone();
+    else await this.#silence("head");
     return true;
   }
 
@@ -254,16 +260,22 @@ class Connection {
     return this.#upstream;
   }
 
-  #clientGone(): Promise<void> {
-    if (this.#client.destroyed) return Promise.resolve();
+  /** Until the client has gone. */
+  #silence(within: Silence["within"]): Promise<void> {
+    const port = this.#client.remotePort;
+    if (this.#client.destroyed || port === undefined) return Promise.resolve();
+    this.#proxy.fellSilent({ port, within, sentBytes: this.#client.bytesWritten });
     return new Promise((resolve) => this.#client.once("close", () => resolve()));
   }
 }
 
-type Arrived = (request: SeenRequest) => {
-  readonly exchange: Exchange;
-  readonly planned: PlannedFault | undefined;
-};
+interface ProxySide {
+  readonly arrived: (request: SeenRequest) => {
+    readonly exchange: Exchange;
+    readonly planned: PlannedFault | undefined;
+  };
+  readonly fellSilent: (silence: Silence) => void;
+}
 
 function seenRequest(head: MessageHead): SeenRequest {
   const [method = "", target = ""] = head.firstLine.split(" ");
