@@ -179,7 +179,6 @@ test("after any mixture of faults, and a kill -9 at any request, each file is on
       await mount.reconcile();
       await mount.expectOneArchiveEach();
     }),
-    // On a slow machine fewer mixtures, each judged as strictly.
-    { numRuns: 5, interruptAfterTimeLimit: 60_000 },
+    { numRuns: 5 },
   );
 }, 180_000);

@@ -381,8 +381,7 @@ test.each([
         expect(it.warnings.filter((m) => !/down|caller is dead/.test(m))).toEqual([]);
       }),
       {
-        numRuns: 25,
-        interruptAfterTimeLimit: 8_000,
+        numRuns: 12,
         endOnFailure: true,
         verbose: 1,
       },
