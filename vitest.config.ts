@@ -8,6 +8,7 @@ export default defineConfig({
     // What hangs is to end; how fast a shared machine is, is no matter of the tests.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 60_000, interval: 20 } },
     projects: [
       { extends: true, test: { name: "casfs", include: ["test/**/*.test.ts"] } },
       {

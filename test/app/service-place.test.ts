@@ -68,7 +68,7 @@ test("a command goes on when the one that ran the service for it ends before it"
   });
   const ended = once(command, "exit");
   const records = join(service.home, ".local/state/casfs/uploads");
-  await eventually(() => existsSync(records), "the upload has begun", 10_000);
+  await eventually(() => existsSync(records), "the upload has begun");
   await owner.stop();
   expect((await ended)[0]).toBe(0);
   expect((await local("archive", "ls", "photos")).stdout).toContain(stdout.trim());

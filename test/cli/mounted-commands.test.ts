@@ -252,7 +252,7 @@ describe.skipIf(noMount !== undefined)(`beginning and ending${skipped}`, () => {
       });
       const ended = new Promise<number | null>((resolve) => command.once("exit", resolve));
       try {
-        await eventually(() => said.includes("\n"), "the command says something", 20_000);
+        await eventually(() => said.includes("\n"), "the command says something");
       } finally {
         child.kill("SIGCONT");
       }

@@ -43,7 +43,7 @@ async function heldUp(
 ) {
   proxy.plan = new FaultPlan([on(operation, { nth }, fault)]);
   const command = service.startCommand(commandArguments, { url: proxy.url });
-  await eventually(() => proxy.exchanges.some(({ fault }) => fault !== undefined), "the request arrived", 20_000);
+  await eventually(() => proxy.exchanges.some(({ fault }) => fault !== undefined), "the request arrived");
   proxy.plan = new FaultPlan();
   return command;
 }

@@ -8,17 +8,26 @@ import { WireConnection } from "./support/wire-connection.js";
 import { eventually, World } from "./support/world.js";
 
 const mib = 1_048_576;
+/** So long the server waits for a body; on a busy machine it must not be met by a client that is only slow. */
 const bodyStallMs = 400;
 
 let world: World;
+/** Waits only briefly; otherwise the same, its vault too. */
+let hasty: World;
 let vault: string;
 beforeAll(async () => {
-  world = await World.start({ bodyStallMs });
+  world = await World.start();
   vault = await world.vault();
+  hasty = await World.start({ bodyStallMs });
+  expect(await hasty.vault()).toBe(vault);
 });
-afterAll(() => world[Symbol.asyncDispose]());
+afterAll(async () => {
+  await world[Symbol.asyncDispose]();
+  await hasty[Symbol.asyncDispose]();
+});
 
 const open = () => WireConnection.open(world.server.running.port);
+const openHasty = () => WireConnection.open(hasty.server.running.port);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** An upload that announces `sizeBytes` and is refused for the reason that its name says. */
@@ -103,7 +112,7 @@ describe("4.4 errors and unread bodies: who sends everything first can read the 
   });
 
   test("a sender that stops after the answer was given early is let go", async () => {
-    using connection = await open();
+    using connection = await openHasty();
     await connection.send(world.wire.headOf(refusals["a bad signature"]!.request(100 * mib)));
     for (let index = 0; index < 70; index++) await connection.send(piece);
     expectError(await connection.receive(), 400, "InvalidSignatureException");
@@ -119,7 +128,7 @@ describe("4.4 errors and unread bodies: who sends everything first can read the 
   });
 
   test("a sender that never sends the body that an operation does not need is let go", async () => {
-    using connection = await open();
+    using connection = await openHasty();
     const target = `/-/vaults/${vault}`;
     await connection.send(world.wire.headOf({ method: "PUT", target, headers: { "Content-Length": "1000" } }));
     expect((await connection.receive()).status).toBe(201);
@@ -141,7 +150,7 @@ describe("4.3 bodies that are not whole", () => {
   });
 
   test("a body that stalls: 408, and the connection is closed", async () => {
-    using connection = await open();
+    using connection = await openHasty();
     await connection.send(upload(1000));
     await connection.send(testBytes(999));
     expectError(await connection.receive(), 408, "RequestTimeoutException");
@@ -149,7 +158,7 @@ describe("4.3 bodies that are not whole", () => {
   });
 
   test("a JSON body that stalls: 408", async () => {
-    using connection = await open();
+    using connection = await openHasty();
     await connection.send(
       world.wire.headOf({ ...world.wire.jobRequest(vault, ""), headers: { "Content-Length": "9" } }),
     );
@@ -157,17 +166,20 @@ describe("4.3 bodies that are not whole", () => {
   });
 
   test("a refused upload that stalls: the refusal, and the connection is closed", async () => {
-    using connection = await open();
+    using connection = await openHasty();
     await connection.send(world.wire.headOf(refusals["an unknown vault"]!.request(1000)));
     expectError(await connection.receive(), 404, "ResourceNotFoundException");
     await connection.closed();
   });
 
   test("a body that comes slowly but comes is taken", async () => {
-    using connection = await open();
+    const patienceMs = 1500;
+    await using slow = await World.start({ bodyStallMs: patienceMs });
+    expect(await slow.vault()).toBe(vault);
+    using connection = await WireConnection.open(slow.server.running.port);
     await connection.send(upload(1000));
     for (let index = 0; index < 10; index++) {
-      await pause(bodyStallMs / 4);
+      await pause(patienceMs / 8);
       await connection.send(testBytes(100, index * 100));
     }
     expect((await connection.receive()).status).toBe(201);
@@ -303,10 +315,9 @@ describe("2.1 Expect: 100-continue", () => {
     for (const name of ["an unknown vault", "a bad signature", "a missing hash"]) {
       using connection = await open();
       const { request, status, code } = refusals[name]!;
-      const started = performance.now();
+      // Who waited for the body would wait longer than this test does.
       await connection.send(expecting(request(mib)));
       expectError(await connection.receive(), status, code);
-      expect(performance.now() - started).toBeLessThan(bodyStallMs);
       await connection.closed();
     }
   });

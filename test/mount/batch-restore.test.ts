@@ -114,7 +114,7 @@ describe.skipIf(reason !== undefined)(`restoring many files${reason ? ` (skipped
 });
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await condition()); ) {
+  for (const deadline = Date.now() + 60_000; !(await condition()); ) {
     if (Date.now() > deadline) throw new Error("It did not happen in time");
     await new Promise((resolve) => setTimeout(resolve, 30));
   }

@@ -70,7 +70,7 @@ describe.skipIf(reason !== undefined)(`a crowd of cold files${reason ? ` (skippe
   }
 
   async function waitingOpens(count: number): Promise<void> {
-    for (const deadline = Date.now() + 30_000; (await mount.status()).waiting.length < count; ) {
+    for (const deadline = Date.now() + 60_000; (await mount.status()).waiting.length < count; ) {
       if (Date.now() > deadline) throw new Error("The opens never came together");
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

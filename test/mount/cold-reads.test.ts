@@ -57,10 +57,9 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
     await waitUntil(async () => (await mount.status()).waiting.length === 1);
     const status = await mount.status();
     expect(status.waiting[0]).toMatchObject({ pid: cat.pid, path: "interrupted/cold1" });
-    const interruptedAt = Date.now();
+    // Who waited until the recall is over would print the file and end by itself.
     cat.kill("SIGINT");
-    await once(cat, "exit");
-    expect(Date.now() - interruptedAt).toBeLessThan(500);
+    expect(await once(cat, "exit")).toEqual([null, "SIGINT"]);
     await waitUntil(async () => (await mount.status()).recalls.length === 0);
     expect(
       (await run("getfattr", ["--only-values", "-n", "user.casfs.state", mount.path("interrupted/cold1")])).stdout,
@@ -104,10 +103,10 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
   test("with --max-wait a longer wait becomes EAGAIN", async () => {
     await mountWith("--max-wait", "300ms");
     await coldFiles("maxwait", 1);
-    const startedAt = Date.now();
+    // Who waited for the whole recall would have the bytes.
     const read = await run("cat", [mount.path("maxwait/cold1")]);
+    expect(read).toMatchObject({ status: 1, stdout: "" });
     expect(read.stderr).toContain("Resource temporarily unavailable");
-    expect(Date.now() - startedAt).toBeLessThan(1400);
   });
 
   test("20 readers blocked on 20 cold files do not slow ls or reads of cached files", async () => {
@@ -121,10 +120,11 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
       return performance.now() - startedAt;
     };
     const idle = Math.min(await look(), await look(), await look());
-    const readers = Array.from({ length: 20 }, (_, i) => shell('cat "$1" | wc -c', mount.path(`crowd/cold${i + 1}`)));
+    // By one shell: they come together while the first still waits.
+    const readers = shell('for i in $(seq 20); do cat "$1/cold$i" & done | wc -c; wait', mount.path("crowd"));
     await waitUntil(async () => (await mount.status()).waiting.length === 20);
     const crowded = Math.min(await look(), await look());
-    for (const reader of readers) expect(await reader).toMatchObject({ status: 0, stdout: "5000\n" });
+    expect(await readers).toMatchObject({ status: 0, stdout: "100000\n" });
     // Generous, for a noisy machine; a stalled mount would take the rest of the retrieval, a second and more.
     expect(crowded).toBeLessThan(idle * 3 + 200);
   });
@@ -155,7 +155,7 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
 });
 
 async function waitUntil(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 15_000;
+  const deadline = Date.now() + 60_000;
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error("Waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 30));

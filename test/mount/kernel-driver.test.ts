@@ -5,6 +5,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readlinkSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -283,10 +284,9 @@ show(libc.removexattr(f, b"user.new")); show(libc.removexattr(f, b"user.new"))`;
         const ino = park("/cold");
         const cat = start("cat", [path("cold")]);
         await eventually(() => operations.parked.get(ino)!.size === 1, "the open waits");
-        const before = performance.now();
+        // Nobody answers the open: without the signal cat would wait until this test's own time is over.
         cat.kill(signal);
         await once(cat, "exit");
-        expect(performance.now() - before).toBeLessThan(500);
         expect(cat.signalCode).toBe(signal);
         await eventually(() => operations.opens[0]!.interrupted, "the signal has fired");
         expect(operations.opens[0]!.caller.signal.reason).toMatchObject({ kind: "cancelled" });
@@ -312,13 +312,12 @@ show(libc.removexattr(f, b"user.new")); show(libc.removexattr(f, b"user.new"))`;
         stdio: "ignore",
       });
       children.push(opener);
-      await eventually(() => operations.parked.get(ino)!.size === 1000, "all opens wait", 20_000);
-      const before = performance.now();
+      await eventually(() => operations.parked.get(ino)!.size === 1000, "all opens wait");
+      // Nobody answers the 1,000: whatever stood behind them would wait until its time is over.
       expect(
         (await shell(`for i in 1 2 3 4 5; do cat "$1"; done; stat "$1" "$2" > /dev/null`, path("warm"), path("cold")))
           .stdout,
       ).toBe("warm".repeat(5));
-      expect(performance.now() - before).toBeLessThan(2000);
       opener.kill("SIGKILL");
       await once(opener, "exit");
       expect(operations.opens.filter(({ interrupted }) => interrupted)).toHaveLength(1000);
@@ -459,7 +458,7 @@ show(libc.removexattr(f, b"user.new")); show(libc.removexattr(f, b"user.new"))`;
     test("a busy mount is refused as busy, and leaves with lazy when its last user has gone", async () => {
       // Not by `cwd` of spawn: libuv changes the directory while this process waits for the child to get that far.
       const user = start("bash", ["-c", 'cd "$1" && exec sleep 60', "bash", mountpoint]);
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await eventually(() => readlinkSync(`/proc/${user.pid}/cwd`) === mountpoint, "somebody is there");
       await expect(session.unmount({ lazy: false })).rejects.toMatchObject({ kind: "busy" });
       expect(await findCasfsMount(mountpoint)).toBeDefined();
       await session.unmount({ lazy: true });

@@ -73,7 +73,7 @@ describe.skipIf(reason !== undefined)(`crashes of recalls${reason ? ` (skipped: 
   async function crashAt(path: string, ...rules: readonly Rule[]): Promise<void> {
     proxy.plan = new FaultPlan(rules);
     const reader = spawn("cat", [path], { stdio: "ignore" });
-    await eventually(() => proxy.plan.hits > 0, "the fault has acted", 40_000);
+    await eventually(() => proxy.plan.hits > 0, "the fault has acted");
     await mount.crash();
     reader.kill();
     proxy.plan = new FaultPlan();
@@ -113,7 +113,7 @@ describe.skipIf(reason !== undefined)(`crashes of recalls${reason ? ` (skipped: 
 
     proxy.plan = new FaultPlan([on("getJobOutput", { from: 1 }, faults.badGateway())]);
     await mountIt();
-    await eventually(() => proxy.plan.hits > 0, "the download goes on", 40_000);
+    await eventually(() => proxy.plan.hits > 0, "the download goes on");
     const state = await run("getfattr", ["--only-values", "-n", "user.casfs.state", path]);
     expect(state.stdout).toBe("recalling");
     const refused = await run("dd", [`if=${path}`, "iflag=nonblock", "of=/dev/null"]);

@@ -43,15 +43,22 @@ function openFiles(server: ServerProcess): number {
   return readdirSync(`/proc/${server.child.pid}/fd`).length;
 }
 
-/** How long the slowest of the small requests took that were made one after the other while `work` ran. */
-async function slowestPing(client: CasClient, work: Promise<unknown>): Promise<number> {
+/** So much CPU time its main thread has had, in milliseconds (ticks of 10); a busy machine takes nothing from it. */
+function mainThreadMs({ child }: ServerProcess): number {
+  const text = readFileSync(`/proc/${child.pid}/task/${child.pid}/stat`, "utf8");
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return 10 * (Number(fields[11]) + Number(fields[12]));
+}
+
+/** The most that the server worked between question and answer of the small requests that were made while `work` ran. */
+async function slowestPing(server: ServerProcess, client: CasClient, work: Promise<unknown>): Promise<number> {
   let slowestMs = 0;
   let isDone = false;
   const pings = (async () => {
     while (!isDone) {
-      const before = performance.now();
+      const before = mainThreadMs(server);
       await client.call("GET", "/-/vaults?limit=1");
-      slowestMs = Math.max(slowestMs, performance.now() - before);
+      slowestMs = Math.max(slowestMs, mainThreadMs(server) - before);
     }
   })();
   try {
@@ -108,7 +115,6 @@ describe("memory", () => {
     const first = await inventoryPage(client, null);
     const before = peakMemoryMiB(server);
     const ids = new Set(first.ids);
-    const quietMs = await slowestPing(client, new Promise((resolve) => setTimeout(resolve, 300)));
     const rest = (async () => {
       for (let marker = first.marker; marker !== null; ) {
         const page = await inventoryPage(client, marker);
@@ -116,15 +122,14 @@ describe("memory", () => {
         marker = page.marker;
       }
     })();
-    const whileListed = await slowestPing(client, rest);
+    const whileListed = await slowestPing(server, client, rest);
     // Nothing is that young: the whole vault is searched for nothing.
     const InventoryRetrievalParameters = { StartDate: "2040-01-01T00:00:00Z" };
     const empty = client.startedJob("v", { Type: "inventory-retrieval", InventoryRetrievalParameters });
-    const whileSearched = await slowestPing(client, empty);
+    const whileSearched = await slowestPing(server, client, empty);
     expect(ids.size).toBe(100_000);
     expect(peakMemoryMiB(server) - before).toBeLessThan(60);
-    // The client parses pages of 10,000 archives in the thread that also measures.
-    expect(Math.max(whileListed, whileSearched)).toBeLessThan(Math.max(300, 10 * quietMs));
+    expect(Math.max(whileListed, whileSearched)).toBeLessThan(300);
     client.close();
   }, 60_000);
 });
@@ -166,9 +171,11 @@ describe("Complete of 10,000 parts", () => {
       const claim = { sizeBytes, treeHash: treeHashOfRepeated(leaf, 10_000 * mebibytes) };
       await using server = await LocalServer.start({ dataDirectory: directory, clock, lenientPartSize });
       await server.client.call("GET", "/-/vaults");
-      const before = performance.now();
+      // Of this process, in which the server is: what a busy machine does meanwhile is not in it.
+      const before = process.cpuUsage();
       const reply = await server.client.complete("v", upload, claim);
-      const tookMs = performance.now() - before;
+      const { user, system } = process.cpuUsage(before);
+      const tookMs = (user + system) / 1000;
       expect([reply.status, reply.headers["x-cas-sha256-tree-hash"]]).toEqual([201, claim.treeHash]);
       expect(tookMs).toBeLessThan(withinMs);
     },

@@ -84,7 +84,7 @@ const found = () => store.read("bucket-1250000000", "dir/object name");
 
 /** The description of a job once it has ended; copies take real time. */
 async function ended(job: string) {
-  await expect.poll(async () => (await describeJob(job)).Completed, { timeout: 8000 }).toBe(true);
+  await expect.poll(async () => (await describeJob(job)).Completed).toBe(true);
   return describeJob(job);
 }
 const run = async (order: object) => ended(await server.client.startedJob("v", order));
@@ -375,13 +375,10 @@ describe("an S3 endpoint as object store", () => {
   /** Lets the pauses between attempts pass. */
   async function endedInTime(job: string) {
     await expect
-      .poll(
-        async () => {
-          await server.clock.advance(60_000);
-          return (await describeJob(job)).Completed;
-        },
-        { timeout: 8000, interval: 20 },
-      )
+      .poll(async () => {
+        await server.clock.advance(60_000);
+        return (await describeJob(job)).Completed;
+      })
       .toBe(true);
     return describeJob(job);
   }

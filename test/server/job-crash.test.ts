@@ -43,9 +43,9 @@ async function killAndRestart(): Promise<void> {
 }
 
 const describeJob = async (job: string) => (await client.call("GET", `/-/vaults/v/jobs/${job}`)).json();
-const statusOf = (job: string) => expect.poll(async () => (await describeJob(job)).StatusCode, { timeout: 8000 });
+const statusOf = (job: string) => expect.poll(async () => (await describeJob(job)).StatusCode);
 const requested = (method: string, count: number) =>
-  expect.poll(() => s3.log.filter((line) => line.startsWith(method)).length, { timeout: 8000 }).toBe(count);
+  expect.poll(() => s3.log.filter((line) => line.startsWith(method)).length).toBe(count);
 
 async function archiveIds(): Promise<string[]> {
   const job = await client.startedJob("v", { Type: "inventory-retrieval" });
@@ -104,7 +104,7 @@ describe("kill -9", () => {
     await killAndRestart();
     receiver.answer = (response) => void response.end();
     await server.advance(120_000);
-    await expect.poll(() => receiver.received.length, { timeout: 8000 }).toBe(2);
+    await expect.poll(() => receiver.received.length).toBe(2);
     expect(receiver.received[1]?.job.JobId).toBe(job);
   });
 });

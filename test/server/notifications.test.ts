@@ -37,20 +37,17 @@ async function configure(url: string, events: readonly string[] = everything): P
 
 const inventory = (more: object = {}) => ({ Type: "inventory-retrieval", ...more });
 const describeJob = async (job: string) => (await server.client.call("GET", `/-/vaults/v/jobs/${job}`)).json();
-const arrived = (count: number) => expect.poll(() => receiver.received.length, { timeout: 5000 }).toBe(count);
+const arrived = (count: number) => expect.poll(() => receiver.received.length).toBe(count);
 /** What has to stay away cannot be waited for; this is long for a loopback connection. */
 const quiet = () => new Promise((resolve) => setTimeout(resolve, 60));
 
 /** Minute after minute of the server's clock, with real time between them for what is on its way. */
 const passingUntil = (isSo: () => boolean) =>
   expect
-    .poll(
-      async () => {
-        await server.clock.advance(minute);
-        return isSo();
-      },
-      { timeout: 8000, interval: 20 },
-    )
+    .poll(async () => {
+      await server.clock.advance(minute);
+      return isSo();
+    })
     .toBe(true);
 
 describe("cas-api 8.2 Delivery", () => {

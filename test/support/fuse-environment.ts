@@ -26,7 +26,7 @@ export interface CommandResult {
 export function run(
   command: string,
   commandArguments: readonly string[],
-  { timeoutMs = 20_000, env }: { readonly timeoutMs?: number; readonly env?: NodeJS.ProcessEnv } = {},
+  { timeoutMs = 60_000, env }: { readonly timeoutMs?: number; readonly env?: NodeJS.ProcessEnv } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
     const options = {
@@ -48,7 +48,7 @@ export function shell(script: string, ...parameters: readonly string[]): Promise
 }
 
 /** Waits until `condition` holds, looking every few milliseconds. @throws Error after `timeoutMs`. */
-export async function eventually(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function eventually(condition: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`Waited in vain until ${what}`);

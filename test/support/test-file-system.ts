@@ -321,7 +321,7 @@ export class TestVault implements AsyncDisposable {
   }
 
   /** Moves the clock and waits until `done`. */
-  async until(done: () => boolean, { stepMs = 100, limitMs = 20_000 } = {}): Promise<void> {
+  async until(done: () => boolean, { stepMs = 100, limitMs = 60_000 } = {}): Promise<void> {
     const end = performance.now() + limitMs;
     while (!done()) {
       if (performance.now() > end) throw new Error(`It did not happen in time: ${this.#troubles().join("; ")}`);

@@ -12,7 +12,7 @@ export interface Reply {
   json(): any;
 }
 
-const replyTimeoutMs = 15_000;
+const replyTimeoutMs = 60_000;
 
 export class WireConnection implements Disposable {
   readonly #socket: Socket;

@@ -52,12 +52,13 @@ export class World implements AsyncDisposable {
 
 /** Waits until `look` finds something; for what the server does on its own. */
 export async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (let attempt = 0; attempt < 500; attempt++) {
+  const deadline = performance.now() + 60_000;
+  for (;;) {
     const found = await look();
     if (found !== undefined) return found;
+    if (performance.now() > deadline) throw new Error("It did not happen");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error("It did not happen");
 }
 
 /** Waits until the job whose path is `target` has succeeded or failed; its description then. */
