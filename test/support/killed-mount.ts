@@ -146,11 +146,13 @@ export class KilledMount implements AsyncDisposable {
     this.#bury();
   }
 
-  /** kill -9 from outside, at whatever moment it is. */
+  /** kill -9 from outside, at whatever moment it is. @throws Error when it had ended by itself, and what it said. */
   async kill(): Promise<void> {
-    this.#life?.child.kill("SIGKILL");
-    await this.#life?.ended;
+    const life = this.#life;
+    life?.child.kill("SIGKILL");
+    await life?.ended;
     this.#life = undefined;
+    if (life !== undefined) requireKilled(life);
   }
 
   /** SIGTERM, an orderly end. @throws Error when it was none. */
@@ -201,9 +203,12 @@ export class KilledMount implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#spare?.child.kill("SIGKILL");
-    await this.kill();
-    await this.#server.stop();
-    await this.#place[Symbol.asyncDispose]();
+    try {
+      await this.kill();
+    } finally {
+      await this.#server.stop();
+      await this.#place[Symbol.asyncDispose]();
+    }
   }
 
   get #surroundings(): NodeJS.ProcessEnv {
@@ -218,11 +223,9 @@ export class KilledMount implements AsyncDisposable {
   }
 
   #bury(): void {
-    const life = this.#life;
+    const life = this.#life!;
     this.#life = undefined;
-    if (life?.child.signalCode !== "SIGKILL") {
-      throw new Error(`The mount ended with ${life?.child.exitCode ?? life?.child.signalCode}: ${life?.stderr()}`);
-    }
+    requireKilled(life);
     this.deaths.push(readFileSync(this.#moments, "utf8").trim().split("\n").at(-1)!);
     if (process.env.CASFS_TELL_DEATHS) console.error(this.deaths.at(-1));
   }
@@ -258,4 +261,10 @@ export class KilledMount implements AsyncDisposable {
     });
     return { child, orders, loaded, mounted, ended, stderr: () => stderr };
   }
+}
+
+/** @throws Error for any other end. */
+function requireKilled({ child, stderr }: Life): void {
+  if (child.signalCode === "SIGKILL") return;
+  throw new Error(`The mount ended with ${child.exitCode ?? child.signalCode}: ${stderr()}`);
 }

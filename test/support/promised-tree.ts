@@ -45,6 +45,12 @@ interface Found {
   readonly note: string | undefined;
 }
 
+/**
+ * A killed process closes its connections before its parent hears of its end; on a loaded machine that takes seconds.
+ * Only who is going to fail waits for so long.
+ */
+export const newsOfDeathMsMax = 30_000;
+
 /** The mount died in the middle of a change. */
 export class Interrupted extends Error {}
 
@@ -362,7 +368,7 @@ export class PromisedTree {
   /** The kernel tells of the death at once; its parent hears of it a little later. */
   async #hasDied(error: unknown): Promise<boolean> {
     if (endOfMount.test(String(error))) return true;
-    const deadline = Date.now() + 1000;
+    const deadline = Date.now() + newsOfDeathMsMax;
     while (!this.#isDead() && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     return this.#isDead();
   }

@@ -6,14 +6,14 @@ import { vaultName } from "../../src/domain/ids.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import type { InventoryEntry } from "../../src/restore/ports.js";
 import type { KilledMount } from "./killed-mount.js";
-import { Interrupted, type PromisedTree } from "./promised-tree.js";
+import { Interrupted, newsOfDeathMsMax, type PromisedTree } from "./promised-tree.js";
 
 /** A call of the command line to the mount. @throws Interrupted when the mount died instead of answering. */
 export async function asking<T>(mount: KilledMount, call: Parameters<typeof mount.control<T>>[0]): Promise<T> {
   try {
     return await mount.control(call);
   } catch (error) {
-    const deadline = Date.now() + 1000;
+    const deadline = Date.now() + newsOfDeathMsMax;
     while (!mount.isDead && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 10));
     if (mount.isDead) throw new Interrupted("a question to the mount", { cause: error });
     throw error;
