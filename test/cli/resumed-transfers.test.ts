@@ -182,8 +182,8 @@ test("Ctrl-C ends an upload of standard input that gives nothing", async () => {
     stderr += text;
   });
   const ended = once(command, "exit");
-  command.stdin?.write("the beginning");
-  await sleep(1500); // until it waits for more
+  // More than a pipe holds: when all of it is gone, the command has read, and waits for more.
+  await new Promise((resolve) => command.stdin!.write(Buffer.alloc(MIB), resolve));
   command.kill("SIGINT");
   expect(await ended).toEqual([130, null]);
   expect(stderr).toContain("Nothing of standard input was archived");
