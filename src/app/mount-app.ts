@@ -22,7 +22,7 @@ import { SucceedingOperations } from "../fuse/succeeding-operations.js";
 import { formatDuration } from "../lib/amount-text.js";
 import { AsyncStack } from "../lib/async-stack.js";
 import { makeDirectoryDurably } from "../lib/durable-file.js";
-import { Metrics } from "../observability/metrics.js";
+import type { Metrics } from "../observability/metrics.js";
 import { planStream } from "../upload/part-plan.js";
 import { FileSystem } from "../vfs/filesystem.js";
 import type { FileSystemSettings } from "../vfs/settings.js";
@@ -90,7 +90,7 @@ const vaultTimeoutMs = seconds(10);
 export async function runMount(config: MountConfig, given: RunMountOptions): Promise<void> {
   await using stopping = new AsyncStack();
   const { stateDirectory } = config;
-  const metrics = config.metrics === undefined ? undefined : new Metrics();
+  const metrics = config.metrics === undefined ? undefined : await makeMetrics();
   const options = metrics === undefined ? given : { ...given, observer: both(given.observer, metrics.observer) };
   await makeStateDirectory(stateDirectory);
   stopping.use(await StateOwner.claim(stateDirectory, options.mountpoint));
@@ -108,6 +108,12 @@ export async function runMount(config: MountConfig, given: RunMountOptions): Pro
   options.observer({ type: "mounted", mountpoint: options.mountpoint });
   await ended(session, options);
   options.observer({ type: "unmounted", mountpoint: options.mountpoint });
+}
+
+/** Most mounts have none, and starting one would take a tenth longer with the library that it needs. */
+async function makeMetrics(): Promise<Metrics> {
+  const { Metrics } = await import("../observability/metrics.js");
+  return new Metrics();
 }
 
 function both(one: Observer, other: Observer): Observer {
