@@ -13,6 +13,7 @@ import {
   recallFailureStep,
   recallReplacedStep,
   recallUseStep,
+  recallWishStep,
   schema,
   streamStep,
   trashStep,
@@ -30,6 +31,7 @@ const steps: readonly string[] = [
   streamStep,
   partialStep,
   recallFailureStep,
+  recallWishStep,
 ];
 
 /** @throws UsageError when a newer casfs has written the catalog. */

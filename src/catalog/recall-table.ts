@@ -6,7 +6,7 @@ import type { ArchiveKey, JobId } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
 import { archiveWindow } from "../protocol/archive-window.js";
 import type { RetrievalTier } from "../protocol/service.js";
-import type { JournaledRecall, RecalledBytes, RestoreJournal } from "../restore/ports.js";
+import type { JournaledRecall, RecalledBytes, RecallIntent, RestoreJournal } from "../restore/ports.js";
 import type { ContentTable } from "./content-table.js";
 import type { Database } from "./database.js";
 import type { LedgerTable } from "./ledger-table.js";
@@ -24,6 +24,8 @@ interface RecallRow {
   readonly job_id: string | null;
   readonly requested_at_ms: number;
   readonly replaced: number;
+  readonly kept: number;
+  readonly charged_at_ms: number | null;
 }
 
 export class RecallTable implements RestoreJournal {
@@ -31,8 +33,9 @@ export class RecallTable implements RestoreJournal {
   readonly #contents: ContentTable;
   readonly #clock: Clock;
   readonly #unfinished: BetterSqlite3.Statement<[], RecallRow>;
-  readonly #insert: BetterSqlite3.Statement<[number, number, number, string, number]>;
-  readonly #replace: BetterSqlite3.Statement<Key>;
+  readonly #insert: BetterSqlite3.Statement<[number, number, number, string, number, number, number | null]>;
+  readonly #keep: BetterSqlite3.Statement<Key>;
+  readonly #replace: BetterSqlite3.Statement<[number | null, ...Key]>;
   readonly #setJob: BetterSqlite3.Statement<[string, ...Key]>;
   readonly #remove: BetterSqlite3.Statement<Key>;
   readonly #removeAll: BetterSqlite3.Statement<[number]>;
@@ -58,10 +61,15 @@ export class RecallTable implements RestoreJournal {
     this.#clock = parts.clock;
     const { sql } = parts.database;
     this.#unfinished = sql.prepare("SELECT * FROM recall ORDER BY requested_at_ms, archive_key, start_byte");
-    this.#insert = sql.prepare(`INSERT INTO recall (archive_key, start_byte, end_byte, tier, requested_at_ms)
-      VALUES (?, ?, ?, ?, ?) ON CONFLICT (archive_key, start_byte, end_byte) DO UPDATE SET tier = excluded.tier, job_id = NULL`);
-    this.#replace = sql.prepare(`UPDATE recall SET job_id = NULL, replaced = replaced + 1 WHERE ${byKey}`);
-    this.#setJob = sql.prepare(`UPDATE recall SET job_id = ? WHERE ${byKey}`);
+    this.#insert = sql.prepare(`INSERT INTO recall
+      (archive_key, start_byte, end_byte, tier, requested_at_ms, kept, charged_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (archive_key, start_byte, end_byte)
+      DO UPDATE SET tier = excluded.tier, job_id = NULL, kept = excluded.kept, charged_at_ms = excluded.charged_at_ms`);
+    this.#keep = sql.prepare(`UPDATE recall SET kept = 1 WHERE ${byKey}`);
+    this.#replace = sql.prepare(
+      `UPDATE recall SET job_id = NULL, replaced = replaced + 1, charged_at_ms = ? WHERE ${byKey}`,
+    );
+    this.#setJob = sql.prepare(`UPDATE recall SET job_id = ?, charged_at_ms = NULL WHERE ${byKey}`);
     this.#remove = sql.prepare(`DELETE FROM recall WHERE ${byKey}`);
     this.#removeAll = sql.prepare("DELETE FROM recall WHERE archive_key = ?");
     this.#find = sql.prepare(`SELECT * FROM recall WHERE ${byKey}`);
@@ -79,19 +87,29 @@ export class RecallTable implements RestoreJournal {
         jobId: row.job_id as JobId | null,
         requestedAt: row.requested_at_ms as Instant,
         replaced: row.replaced,
+        isKept: row.kept === 1,
+        chargedAt: row.charged_at_ms as Instant | null,
       };
     });
   }
 
-  willRequest(bytes: RecalledBytes, tier: RetrievalTier): Promise<void> {
+  willRequest(bytes: RecalledBytes, { tier, isKept, chargedAt }: RecallIntent): Promise<void> {
     return this.#database.mutate(() => {
-      this.#insert.run(...keyOf(bytes), tier, this.#clock.now());
+      this.#insert.run(...keyOf(bytes), tier, this.#clock.now(), isKept ? 1 : 0, chargedAt);
       this.#failures.remove(bytes.archive.key);
     });
   }
 
-  willReplace(bytes: RecalledBytes): Promise<void> {
-    return this.#database.mutate(() => void this.#replace.run(...keyOf(bytes)));
+  willKeep(bytes: RecalledBytes): Promise<void> {
+    return this.#database.mutate(() => void this.#keep.run(...keyOf(bytes)));
+  }
+
+  didWithdraw(bytes: RecalledBytes): Promise<void> {
+    return this.#end(bytes);
+  }
+
+  willReplace(bytes: RecalledBytes, { chargedAt }: Pick<RecallIntent, "chargedAt">): Promise<void> {
+    return this.#database.mutate(() => void this.#replace.run(chargedAt, ...keyOf(bytes)));
   }
 
   didRequest(recalled: RecalledBytes, job: JobId, { isFree }: { readonly isFree: boolean }): Promise<void> {

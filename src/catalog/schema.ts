@@ -314,3 +314,9 @@ export const recallFailureStep = `
     message       TEXT NOT NULL
   ) STRICT;
 `;
+
+/** A later step: a recall that is not ordered yet is ordered only for who still wants it. */
+export const recallWishStep = `
+  ALTER TABLE recall ADD COLUMN kept INTEGER NOT NULL DEFAULT 1;  -- 0: only for who waits for it, in this process
+  ALTER TABLE recall ADD COLUMN charged_at_ms INTEGER;            -- the minute in recall_use, while no job is known
+`;

@@ -94,6 +94,8 @@ export type CasfsEvent =
       /** So many like it were not told since the last. */
       readonly repeats: number;
     }
+  /** Nobody wanted it any more before a job was ordered. */
+  | { readonly type: "recall-withdrawn"; readonly archiveId: ArchiveId }
   | { readonly type: "recall-failed"; readonly archiveId: ArchiveId; readonly message: string }
   | { readonly type: "piece-corrupt"; readonly archiveId: ArchiveId; readonly start: number; readonly end: number }
   | { readonly type: "content-evicted"; readonly archive: ArchiveKey; readonly sizeBytes: number }

@@ -56,6 +56,8 @@ const texts: TextTable = {
     return warn(`refused the recall of ${path}${who}: ${message}${others}`);
   },
   "recall-failed": ({ archiveId, message }) => failure(`the recall of ${short(archiveId)} failed: ${message}`),
+  "recall-withdrawn": ({ archiveId }) =>
+    info(`nobody waits for the recall of ${short(archiveId)} any more; no job was ordered`),
   "piece-corrupt": ({ archiveId, start, end }) =>
     failure(`bytes ${start}-${end - 1} of ${short(archiveId)} arrived damaged and were not used`),
   "content-evicted": ({ archive, sizeBytes }) =>

@@ -32,7 +32,14 @@ export interface JournaledRecall extends RecalledBytes {
   readonly requestedAt: Instant;
   /** Jobs that took the place of one whose output was gone. */
   readonly replaced: number;
+  /** Somebody wants it who does not wait for it; who waited for another did so in an earlier process. */
+  readonly isKept: boolean;
+  /** When the budget was charged for a job that is not known to be ordered; null when it was not. */
+  readonly chargedAt: Instant | null;
 }
+
+/** What the journal has to know of a recall that begins, for the process that goes on with it. */
+export type RecallIntent = Pick<JournaledRecall, "tier" | "isKept" | "chargedAt">;
 
 /** A recall that was given up: the next one begins anew. */
 export interface RecallFailure {
@@ -50,9 +57,13 @@ export interface RestoreJournal {
   /** Recalls that neither landed nor failed, oldest first; asked once, at start. */
   unfinished(): readonly JournaledRecall[];
   /** A new recall, or a faster tier for one that goes on; whether there is a job is open from here. */
-  willRequest(bytes: RecalledBytes, tier: RetrievalTier): Promise<void>;
+  willRequest(bytes: RecalledBytes, intent: RecallIntent): Promise<void>;
+  /** Somebody wants it now who does not wait for it. */
+  willKeep(bytes: RecalledBytes): Promise<void>;
+  /** Nobody wants it any more, and no job was ordered. */
+  didWithdraw(bytes: RecalledBytes): Promise<void>;
   /** The output of the job is gone; another one takes its place. */
-  willReplace(bytes: RecalledBytes): Promise<void>;
+  willReplace(bytes: RecalledBytes, intent: Pick<RecallIntent, "chargedAt">): Promise<void>;
   /** `isFree`: the job was there already, and somebody else has paid for it. */
   didRequest(bytes: RecalledBytes, jobId: JobId, options: { readonly isFree: boolean }): Promise<void>;
   didLand(bytes: RecalledBytes): Promise<void>;

@@ -43,6 +43,8 @@ export interface RecallRequest {
 
 /** What a recall has taken off the budget; settled once, the second time does nothing. */
 export interface RecallCharge {
+  /** By which `resume` of a later process finds it. */
+  readonly chargedAt: Instant;
   /** It costs nothing after all. */
   refund(): void;
   /** Its job has started: the period counts from here, however long the recall was queued. */
@@ -53,6 +55,8 @@ export interface RecallCharge {
 export interface RecallAllowance {
   /** @throws FileSystemError "over-budget", saying when there is room again or what to do instead. */
   take(request: RecallRequest): RecallCharge;
+  /** What an earlier process took at `chargedAt` for a job that is still not ordered: until it is, it grows no older. */
+  resume(request: RecallRequest, chargedAt: Instant): RecallCharge;
 }
 
 export interface LimitState extends RecallLimit {
@@ -92,9 +96,27 @@ export class RecallBudget implements RecallAllowance {
   take(request: RecallRequest): RecallCharge {
     const use = this.#useOf(request);
     for (const measure of measures) this.#refuseTooMuch(measure, use[measure], request);
-    const minute = this.#store(use, this.#now);
+    return this.#opened(use, this.#store(use, this.#now));
+  }
+
+  resume(request: RecallRequest, chargedAt: Instant): RecallCharge {
+    const use = this.#useOf(request);
+    this.#window.takeBack(chargedAt, use, this.#now);
+    return this.#opened(use, chargedAt);
+  }
+
+  /** null: there is no such limit. */
+  state(measure: UseMeasure): LimitState | null {
+    const limit = this.#parts.limits[measure];
+    if (limit === null) return null;
+    const used = this.#used(measure, limit.periodMs);
+    return { ...limit, used, freesAt: this.#window.nextEnd(limit.periodMs, this.#now) ?? null };
+  }
+
+  #opened(use: Use, minute: Instant): RecallCharge {
     this.#open.add(use);
     return {
+      chargedAt: minute,
       refund: () => {
         if (this.#open.delete(use)) this.#unstore(use, minute);
       },
@@ -106,14 +128,6 @@ export class RecallBudget implements RecallAllowance {
         this.#store(use, this.#now);
       },
     };
-  }
-
-  /** null: there is no such limit. */
-  state(measure: UseMeasure): LimitState | null {
-    const limit = this.#parts.limits[measure];
-    if (limit === null) return null;
-    const used = this.#used(measure, limit.periodMs);
-    return { ...limit, used, freesAt: this.#window.nextEnd(limit.periodMs, this.#now) ?? null };
   }
 
   get #now(): Instant {

@@ -21,6 +21,14 @@ export interface Recall extends RecalledBytes {
   readonly scope: AbortScope;
   tier: RetrievalTier;
   origin: RecallOrigin;
+  /** Somebody wants it who does not wait for it. */
+  isKept: boolean;
+  /** Who waits for it. */
+  waiters: number;
+  /** A job is known, or being asked for: from here on it lands whoever wants it, because it is paid for. */
+  isOrdered: boolean;
+  /** Taken back: nobody wanted it, and no job was ordered. */
+  isWithdrawn: boolean;
   /** Somebody has agreed to pay for this tier, so a job of a slower one is not joined while no job is known. */
   readonly insists: boolean;
   /** What it has taken off the budget, while that may be given back. */

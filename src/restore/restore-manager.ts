@@ -28,13 +28,15 @@ import type {
   ContentSink,
   JournaledRecall,
   RecalledBytes,
+  RecallIntent,
   RecallOrigin,
   RestoreJournal,
   WindowSink,
 } from "./ports.js";
 import { isOfWhole, type Recall, type RecallStatus, statusOfRecall } from "./recall.js";
-import type { RecallAllowance, RecallCharge } from "./recall-budget.js";
+import type { RecallAllowance, RecallCharge, RecallRequest } from "./recall-budget.js";
 import { RecallQueue } from "./recall-queue.js";
+import { RecallWishes } from "./recall-wishes.js";
 import { nextRestoreState, type RestoreEvent } from "./restore-state.js";
 import { type JobLookup, RetrievalOrders } from "./retrieval-orders.js";
 import { type ArchiveJob, acceptedTier, isAsFast, isFasterTier } from "./retrieval-plan.js";
@@ -72,6 +74,11 @@ export interface RecallWish {
   readonly origin?: RecallOrigin;
   /** Order another job when the one that runs, whoever ordered it, has a slower tier: somebody has agreed to pay for it. */
   readonly faster?: boolean;
+  /**
+   * Of who waits: when it fires before a job was ordered, and nobody else wants the bytes, the recall is taken back and
+   * rejects with a CancelledError. Absent: they are wanted, whoever waits.
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 const requestRetry: BackoffLimits = { delayMsMin: 1_000, delayMsMax: 30_000 };
@@ -88,6 +95,12 @@ export class RestoreManager {
   readonly #orders: RetrievalOrders;
   readonly #queue: RecallQueue;
   readonly #landing: ArchiveLanding;
+  readonly #wishes = new RecallWishes({
+    unwanted: (recall) => this.#withdraw(recall),
+    kept: (recall) => this.#parts.journal.willKeep(recall).catch((error: unknown) => this.#warn(describeError(error))),
+  });
+  /** Of recalls that were taken back. */
+  readonly #leaving = new Set<Promise<unknown>>();
 
   constructor(parts: RestoreManagerParts, options: RestoreManagerOptions = {}) {
     this.#parts = parts;
@@ -101,12 +114,18 @@ export class RestoreManager {
     this.#landing = new ArchiveLanding({ ...parts, rate }, landingOptions);
   }
 
-  /** Goes on with the recalls that the journal knows. */
+  /**
+   * Goes on with the recalls that the journal knows. Those for which somebody had waited are joined where they have a
+   * job; without one they are dropped, unless somebody opens the file before that is known.
+   */
   resume(): void {
     for (const journaled of this.#parts.journal.unfinished()) {
       const { key } = journaled.archive;
       if (this.#recalls.of(key).some(({ window }) => isSameRange(window, journaled.window))) continue;
-      this.#begin(journaled, { origin: "restore", charge: null, isNew: false, insists: false });
+      const { jobId, chargedAt } = journaled;
+      const isOpen = jobId === null && chargedAt !== null;
+      const charge = isOpen ? this.#parts.budget.resume(chargeOf(journaled), chargedAt) : null;
+      this.#begin(journaled, { origin: "restore", charge, isNew: false, insists: false });
     }
   }
 
@@ -155,12 +174,16 @@ export class RestoreManager {
     return { running: running.map(({ window }) => window), new: missing };
   }
 
-  #recall(bytes: RecalledBytes, { tier, origin = "open", faster = false }: RecallWish): Promise<void> {
+  #recall(bytes: RecalledBytes, { tier, origin = "open", faster = false, signal }: RecallWish): Promise<void> {
     if (this.#closing.signal.aborted) return unattended(Promise.reject(this.#closing.signal.reason));
+    if (signal?.aborted) return unattended(Promise.reject(signal.reason));
     const { archive, window } = bytes;
     const accepted = acceptedTier(tier, archive.sizeBytes);
     const running = this.#recalls.covering(archive.key, window);
-    if (running !== undefined) return this.#join(running, { tier: accepted, origin, faster });
+    if (running !== undefined) {
+      this.#wishes.add(running, signal);
+      return this.#join(running, { tier: accepted, origin, faster });
+    }
     if (this.#isHere(bytes)) return Promise.resolve();
     const charge = origin === "restore" ? null : this.#charge(bytes, accepted);
     // Only of what begins: a refused open may be repeated for ever.
@@ -168,8 +191,12 @@ export class RestoreManager {
       this.#warn(`Archive ${archive.id} is too large for tier ${tier}: it is recalled as ${accepted}`);
     }
     const requestedAt = this.#parts.clock.now();
-    const recall = { ...bytes, tier: accepted, requestedAt, jobId: null, replaced: 0 };
-    return this.#begin(recall, { origin, charge, isNew: true, insists: faster }).landed.promise;
+    const isKept = signal === undefined;
+    const chargedAt = charge?.chargedAt ?? null;
+    const begun = { ...bytes, tier: accepted, requestedAt, jobId: null, replaced: 0, isKept, chargedAt };
+    const recall = this.#begin(begun, { origin, charge, isNew: true, insists: faster });
+    if (signal !== undefined) this.#wishes.add(recall, signal);
+    return recall.landed.promise;
   }
 
   /** Of the recall that brings the whole archive, or all of `range` of it. */
@@ -203,11 +230,11 @@ export class RestoreManager {
     this.#closing.abort(reason);
     for (const { scope } of this.#recalls) scope.abort(reason);
     await this.#queue.close();
-    await Promise.all([...this.#recalls].map((recall) => recall.task));
+    await Promise.all([...[...this.#recalls].map((recall) => recall.task), ...this.#leaving]);
   }
 
   #begin(
-    { archive, window, tier, jobId, requestedAt, replaced }: JournaledRecall,
+    { archive, window, tier, jobId, requestedAt, replaced, isKept }: JournaledRecall,
     {
       origin,
       charge,
@@ -228,6 +255,10 @@ export class RestoreManager {
       tier,
       origin,
       insists,
+      isKept,
+      waiters: 0,
+      isOrdered: jobId !== null,
+      isWithdrawn: false,
       startedAt: requestedAt,
       landed,
       scope: new AbortScope(),
@@ -250,7 +281,7 @@ export class RestoreManager {
     return recall;
   }
 
-  #join(recall: Recall, { tier, origin, faster }: Required<RecallWish>): Promise<void> {
+  #join(recall: Recall, { tier, origin, faster }: Required<Omit<RecallWish, "signal">>): Promise<void> {
     if (origin === "open" || recall.origin === "ahead") {
       recall.origin = origin;
       this.#queue.moved(recall);
@@ -267,6 +298,7 @@ export class RestoreManager {
       this.#end(recall);
       landed.resolve();
     } catch (error) {
+      if (recall.isWithdrawn) return;
       await this.#fail(recall, error);
       this.#end(recall);
       landed.reject(error);
@@ -278,10 +310,28 @@ export class RestoreManager {
     this.#queue.leave(recall);
   }
 
+  /** Nobody wants it, and nothing was ordered. At once: who asks for the same bytes from here on begins anew. */
+  #withdraw(recall: Recall): void {
+    const { archive, charge, landed, scope } = recall;
+    if (this.#closing.signal.aborted || recall.isWithdrawn) return;
+    recall.isWithdrawn = true;
+    charge?.refund();
+    this.#end(recall);
+    this.#parts.observer({ type: "recall-withdrawn", archiveId: archive.id });
+    const journaled = this.#parts.journal.didWithdraw(recall);
+    const reason = new CancelledError(`The recall of archive ${archive.id}`);
+    scope.abort(reason);
+    landed.reject(reason);
+    const left = Promise.all([recall.task, journaled])
+      .catch((error: unknown) => this.#warn(describeError(error)))
+      .finally(() => this.#leaving.delete(left));
+    this.#leaving.add(left);
+  }
+
   async #recallNow(recall: Recall, isNew: boolean): Promise<void> {
     const { journal, clock, observer } = this.#parts;
     const { archive, window } = recall;
-    if (isNew) await journal.willRequest(recall, recall.tier);
+    if (isNew) await journal.willRequest(recall, intentOf(recall));
     // After a crash between publishing the content and journaling it, there is nothing left to do.
     if (await this.#isHereAfterAll(recall)) {
       recall.state = "landed";
@@ -306,7 +356,8 @@ export class RestoreManager {
         this.#advance(recall, "verified");
         return;
       } catch (error) {
-        if (!isMissing(error) || recall.replaced >= replacementJobsMax) throw error;
+        // A second time nothing is paid for what nobody wants.
+        if (!isMissing(error) || recall.replaced >= replacementJobsMax || !this.#wishes.isWanted(recall)) throw error;
         gone = recall.job!;
         await this.#replace(recall, gone);
       }
@@ -318,8 +369,9 @@ export class RestoreManager {
     // Nobody has agreed to pay a second time, whoever asked for the first job.
     recall.charge = this.#charge(recall, recall.tier);
     recall.mayHaveStarted = false;
-    await this.#parts.journal.willReplace(recall);
+    await this.#parts.journal.willReplace(recall, { chargedAt: recall.charge.chargedAt });
     this.#advance(recall, "job-gone");
+    recall.isOrdered = false;
     recall.replaced += 1;
     recall.job = null;
     recall.jobs.clear();
@@ -335,15 +387,24 @@ export class RestoreManager {
       try {
         const wish = { gone, atLeast: recall.insists ? recall.tier : undefined };
         let joined = await this.#orders.find(recall, wish);
+        // Of an earlier process, and for readers that are gone: they may ask again.
+        if (joined === undefined) this.#wishes.review(recall);
+        recall.scope.signal.throwIfAborted();
         if (joined !== undefined) this.#queue.join(recall);
         else if (await this.#waitForTurn(recall)) {
           // Somebody else may have ordered it while this recall was queued.
           joined = await this.#orders.find(recall, wish);
+          recall.scope.signal.throwIfAborted();
         }
+        recall.isOrdered = true;
         if (joined !== undefined) recall.tier = joined.tier;
         const job = joined?.id ?? (await this.#orders.start(recall));
         return await this.#didRequest(recall, job, joined !== undefined);
       } catch (error) {
+        if (!recall.mayHaveStarted) {
+          recall.isOrdered = false;
+          this.#wishes.review(recall);
+        }
         await pauseOrThrow(this.#retryParts(recall), error, attempt, this.#patience(recall), requestRetry);
       }
     }
@@ -382,8 +443,8 @@ export class RestoreManager {
   }
 
   /** Takes a new job off the budget. @throws FileSystemError "over-budget". */
-  #charge({ archive: { id }, window }: RecalledBytes, tier: RetrievalTier): RecallCharge {
-    return this.#parts.budget.take({ sizeBytes: rangeLength(window), tier, name: `archive ${id}` });
+  #charge(bytes: RecalledBytes, tier: RetrievalTier): RecallCharge {
+    return this.#parts.budget.take(chargeOf({ ...bytes, tier }));
   }
 
   async #didRequest(recall: Recall, job: JobId, joined: boolean): Promise<void> {
@@ -405,7 +466,7 @@ export class RestoreManager {
     const former = recall.tier;
     recall.tier = tier;
     try {
-      await this.#parts.journal.willRequest(recall, tier);
+      await this.#parts.journal.willRequest(recall, intentOf(recall));
       if (recall.state !== "retrieving") return; // It will order its job at this tier, or has its output by now.
       const found = await abortable(this.#orders.find(recall), recall.scope.signal);
       const isFast = found !== undefined && isAsFast(found, tier);
@@ -448,7 +509,8 @@ export class RestoreManager {
 
   async #fail(recall: Recall, error: unknown): Promise<void> {
     if (this.#closing.signal.aborted) return; // Not a failure: it goes on at the next start.
-    if (!recall.mayHaveStarted) recall.charge?.refund();
+    if (recall.mayHaveStarted) recall.charge?.spend();
+    else recall.charge?.refund();
     const message = describeError(error);
     if (recall.state !== "failed" && recall.state !== "landed") this.#advance(recall, "gave-up");
     this.#parts.observer({ type: "recall-failed", archiveId: recall.archive.id, message });
@@ -480,6 +542,14 @@ export class RestoreManager {
   #warn(message: string): void {
     this.#parts.observer({ type: "warning", message });
   }
+}
+
+function intentOf({ tier, isKept, charge }: Recall): RecallIntent {
+  return { tier, isKept, chargedAt: charge?.chargedAt ?? null };
+}
+
+function chargeOf({ archive: { id }, window, tier }: RecalledBytes & Pick<Recall, "tier">): RecallRequest {
+  return { sizeBytes: rangeLength(window), tier, name: `archive ${id}` };
 }
 
 /** Nobody has to wait for `promise`; its failure is reported elsewhere. */

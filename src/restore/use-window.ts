@@ -44,6 +44,12 @@ export class UseWindow {
     for (const { minute, ...use } of uses) this.#change(Math.min(minute, minuteOf(now)) as Instant, use);
   }
 
+  /** Of what `load` has brought. */
+  takeBack(minute: Instant, { bytes, cost }: Use, now: Instant): void {
+    const at = Math.min(minute, minuteOf(now)) as Instant;
+    if (this.#minutes.has(at)) this.#change(at, { bytes: -bytes, cost: -cost, recalls: -1 });
+  }
+
   used(measure: UseMeasure, periodMs: Milliseconds, now: Instant): number {
     let sum = 0;
     for (const [minute, use] of this.#minutes) if (endOf(minute, periodMs) > now) sum += use[measure];

@@ -93,7 +93,7 @@ export class ColdOpens {
     // Meanwhile it may have been rewritten, and its archive be wanted by nobody.
     if (this.#catalog.inode(record.ino)?.content?.id !== record.content?.id) return;
     if (onCold === "eagain" || nonBlock) {
-      await this.#begin(wanted);
+      await this.#begin(wanted, {});
       this.#ahead.after(record);
       throw new NotRestoredError(archive.id);
     }
@@ -107,7 +107,7 @@ export class ColdOpens {
    * @throws FileSystemError "over-budget", "corrupt" when this casfs cannot read the archive's format.
    */
   async startRecall({ ino, content }: InodeRecord, tier: RetrievalTier = this.#settings.tier): Promise<void> {
-    await this.#begin({ ino, archive: this.coldArchive(content!), caller: null }, tier);
+    await this.#begin({ ino, archive: this.coldArchive(content!), caller: null }, { tier });
   }
 
   /** The archive of an archived content. @throws FileSystemError "corrupt" when its bytes must not be handed out. */
@@ -123,9 +123,15 @@ export class ColdOpens {
   }
 
   /** Its failure is logged where it happens: nobody has to wait for `landed`. @throws FileSystemError "over-budget". */
-  async #begin(wanted: RecallWanted, tier = this.#settings.tier): Promise<{ readonly landed: Promise<void> }> {
+  async #begin(
+    wanted: RecallWanted,
+    {
+      tier = this.#settings.tier,
+      signal,
+    }: { readonly tier?: RetrievalTier; readonly signal?: AbortSignal | undefined },
+  ): Promise<{ readonly landed: Promise<void> }> {
     try {
-      const landed = this.#recalls.recall(wanted.archive, { tier });
+      const landed = this.#recalls.recall(wanted.archive, { tier, signal });
       landed.catch(() => {});
       return { landed };
     } catch (error) {
@@ -140,9 +146,11 @@ export class ColdOpens {
     using scope = new AbortScope(caller.signal);
     this.#waiting.add(waiting);
     try {
-      const { landed } = await this.#begin(wanted);
-      this.#ahead.after(record);
-      await Promise.race([abortable(landed, scope.signal), this.#timeLimit(archive, scope.signal)]);
+      // A driver that does not know who calls ends a wait by a deadline: its caller was told to come again.
+      const signal = caller.pid > 0 ? caller.signal : undefined;
+      const { landed } = await this.#begin(wanted, { signal });
+      this.#ahead.after(record, signal);
+      await Promise.race([abortable(landed, scope.signal), this.#timeLimit(wanted, scope.signal)]);
     } catch (error) {
       if (caller.signal.aborted) throw new CancelledError(`Opening archive ${archive.id}`, { cause: error });
       // Not ENOENT: the file is listed, and rsync would take it for one that was just removed.
@@ -158,10 +166,13 @@ export class ColdOpens {
     }
   }
 
-  async #timeLimit(archive: ColdArchive, signal: AbortSignal): Promise<never> {
+  async #timeLimit(wanted: RecallWanted, signal: AbortSignal): Promise<never> {
     const { maxWaitMs } = this.#settings;
+    const { archive } = wanted;
     if (maxWaitMs === null) return new Promise<never>(() => {});
     await this.#clock.sleep(maxWaitMs, { signal });
+    // Told to come again: it is wanted from here on, whoever waits, and also by the next process.
+    await this.#begin(wanted, {});
     throw new NotRestoredError(archive.id);
   }
 }

@@ -173,7 +173,12 @@ export interface RecallRequests {
    */
   recall(
     archive: ColdArchive,
-    options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },
+    options: {
+      readonly tier: RetrievalTier;
+      readonly origin?: RecallOrigin;
+      /** Of who waits: when it fires before a job was ordered, and nobody else wants it, none is. */
+      readonly signal?: AbortSignal | undefined;
+    },
   ): Promise<void>;
   /** For extended attributes; undefined when no recall runs. */
   recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt" | "trouble"> | undefined;

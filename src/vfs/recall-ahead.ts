@@ -34,8 +34,12 @@ export class RecallAhead {
     this.#parts = parts;
   }
 
-  /** Begins the recalls of the next files of the directory; those that are here already count among them. */
-  after(record: InodeRecord): void {
+  /**
+   * Begins the recalls of the next files of the directory; those that are here already count among them.
+   *
+   * @param signal Of the open: when it fires before their jobs are ordered, nobody will come for them.
+   */
+  after(record: InodeRecord, signal?: AbortSignal): void {
     const { catalog, recalls, settings } = this.#parts;
     if (settings.recallAhead === 0) return;
     if (record.content?.archive != null) this.#expected.delete(record.content.archive);
@@ -45,7 +49,7 @@ export class RecallAhead {
       this.#expect(archive.key);
       try {
         // A failure is reported where it happens, and told again to whoever opens the file.
-        recalls.recall(archive, { tier: settings.tier, origin: "ahead" }).catch(() => {});
+        recalls.recall(archive, { tier: settings.tier, origin: "ahead", signal }).catch(() => {});
       } catch {
         return; // Over the budget: then so is whatever follows.
       }

@@ -125,6 +125,37 @@ describe("a limit of bytes", () => {
     world.take(4);
   });
 
+  test("also when a restart came in between: what the earlier process took is not used before the job starts", () => {
+    const world = new World(bytes(10));
+    world.take(1);
+    const { chargedAt } = world.reserve(8);
+    world.pass(2 * day);
+    world.restart();
+    const queued = () =>
+      world.budget.resume({ sizeBytes: byteCount(8 * GIB), tier: "standard", name: "photos/a" }, chargedAt);
+    queued();
+    expect(world.budget.state("bytes")?.used).toBe(8 * GIB);
+    world.restart();
+    queued().spend();
+    world.pass(hours(23));
+    world.restart();
+    expect(world.budget.state("bytes")).toMatchObject({ used: 8 * GIB, freesAt: Date.parse("2026-01-04T12:01:00Z") });
+    world.pass(hours(2));
+    expect(world.budget.state("bytes")?.used).toBe(0);
+  });
+
+  test("what the earlier process took for a job that is not ordered after all is given back", () => {
+    const world = new World(bytes(10));
+    world.take(1);
+    const { chargedAt } = world.reserve(8);
+    world.restart();
+    const request = { sizeBytes: byteCount(8 * GIB), tier: "standard", name: "photos/a" } as const;
+    world.budget.resume(request, chargedAt).refund();
+    expect(world.budget.state("bytes")?.used).toBe(GIB);
+    world.restart();
+    expect(world.budget.state("bytes")?.used).toBe(GIB);
+  });
+
   test("a clock that was ahead, and was set right, holds nothing up for longer than the period", () => {
     const world = new World(bytes(10));
     world.pass(hours(24 * 365));

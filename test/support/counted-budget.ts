@@ -1,5 +1,6 @@
 /** A recall budget without limits that remembers what was taken from it. */
 
+import type { Instant } from "../../src/domain/time.js";
 import type { RecallAllowance, RecallCharge, RecallRequest } from "../../src/restore/recall-budget.js";
 
 export class CountedBudget implements RecallAllowance {
@@ -11,6 +12,14 @@ export class CountedBudget implements RecallAllowance {
   take(request: RecallRequest): RecallCharge {
     if (this.refusal !== undefined) throw this.refusal;
     this.taken.push(request);
-    return { refund: () => void this.refunded.push(request), spend: () => undefined };
+    return this.#charge(request);
+  }
+
+  resume(request: RecallRequest): RecallCharge {
+    return this.#charge(request);
+  }
+
+  #charge(request: RecallRequest): RecallCharge {
+    return { chargedAt: 0 as Instant, refund: () => void this.refunded.push(request), spend: () => undefined };
   }
 }

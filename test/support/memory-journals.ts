@@ -8,7 +8,7 @@ import type { ByteRange } from "../../src/domain/bytes.js";
 import { type ByteCount, byteCount } from "../../src/domain/bytes.js";
 import type { ArchiveId, ArchiveKey, ContentId, JobId, UploadId, VaultName } from "../../src/domain/ids.js";
 import type { Instant } from "../../src/domain/time.js";
-import type { RetrievalTier, TreeHashHex } from "../../src/protocol/service.js";
+import type { TreeHashHex } from "../../src/protocol/service.js";
 import type {
   ColdArchive,
   InventoryCatalog,
@@ -16,6 +16,7 @@ import type {
   InventoryMerge,
   JournaledRecall,
   RecalledBytes,
+  RecallIntent,
   RestoreJournal,
 } from "../../src/restore/ports.js";
 import type {
@@ -306,7 +307,7 @@ export class MemoryRestoreJournal implements RestoreJournal {
   readonly #archives = new Map<ArchiveKey, ColdArchive>();
   readonly #unfinished = new Map<
     string,
-    RecalledBytes & { tier: RetrievalTier; jobId: JobId | null; replaced: number }
+    RecalledBytes & RecallIntent & { isKept: boolean; jobId: JobId | null; replaced: number }
   >();
 
   /** The journal looks archives up by key, as the catalog does. */
@@ -321,12 +322,22 @@ export class MemoryRestoreJournal implements RestoreJournal {
     });
   }
 
-  willRequest({ archive, window }: RecalledBytes, tier: RetrievalTier): Promise<void> {
+  willRequest({ archive, window }: RecalledBytes, intent: RecallIntent): Promise<void> {
     return this.crash.step("willRequest", () => {
       const key = placeOf({ archive, window });
       const replaced = this.#unfinished.get(key)?.replaced ?? 0;
-      this.#unfinished.set(key, { archive, window, tier, jobId: null, replaced });
+      this.#unfinished.set(key, { archive, window, ...intent, jobId: null, replaced });
     });
+  }
+
+  willKeep(bytes: RecalledBytes): Promise<void> {
+    return this.crash.step("willKeep", () => {
+      this.#unfinished.get(placeOf(bytes))!.isKept = true;
+    });
+  }
+
+  didWithdraw(bytes: RecalledBytes): Promise<void> {
+    return this.crash.step("didWithdraw", () => void this.#unfinished.delete(placeOf(bytes)));
   }
 
   willReplace(bytes: RecalledBytes): Promise<void> {

@@ -3,8 +3,9 @@
 import { expect, test } from "vitest";
 import { ServiceError } from "../../src/domain/errors.js";
 import { hours, type Milliseconds, minutes } from "../../src/domain/time.js";
+import { deferred } from "../../src/lib/deferred.js";
 import type { RecallLimits } from "../../src/restore/recall-budget.js";
-import { TestVault, vault } from "../support/test-file-system.js";
+import { caller, reading, TestVault, vault } from "../support/test-file-system.js";
 
 const retrievalMs = hours(4);
 const day = hours(24);
@@ -114,6 +115,51 @@ test("a crash while the job is asked for keeps its charge", async () => {
   await it.reopen();
   await it.until(() => it.state("a") === "cached", { stepMs: minutes(10) });
   expect(it.service.calls.initiateJob).toBe(1);
+  expect(used(it)).toBe(8);
+});
+
+test("an open that is interrupted before its job is ordered, and what was to be recalled ahead of it, costs nothing", async () => {
+  await using it = await TestVault.create({ ...limitOf(10), settings: { recallAhead: 1 } });
+  await it.writeCold("a", "12345678");
+  await it.writeCold("b", "12");
+  const listing = deferred<void>();
+  it.service.onCall = (operation) => (operation === "listJobs" ? listing.promise : undefined);
+  const interrupt = new AbortController();
+  const opened = it.open("a", reading, { ...caller, signal: interrupt.signal });
+  const failed = expect(opened).rejects.toMatchObject({ kind: "cancelled" });
+  await it.until(() => it.state("b") === "recalling");
+  expect(used(it)).toBe(10);
+  interrupt.abort();
+  await failed;
+  expect(it.state("a")).toBe("archived");
+  expect(it.state("b")).toBe("archived");
+  expect(used(it)).toBe(0);
+  // Also in the next life.
+  listing.resolve();
+  await it.reopen();
+  await it.clock.advance(minutes(10));
+  expect(used(it)).toBe(0);
+  expect(it.service.calls.initiateJob).toBe(0);
+  expect(await it.text("a")).toBe("12345678");
+  expect(it.service.calls.initiateJob).toBe(2);
+});
+
+test("a crash while an open waits for its turn leaves nothing to be ordered, and no charge", async () => {
+  await using it = await TestVault.create(limitOf(10));
+  await it.writeCold("a", "12345678");
+  const listing = deferred<void>();
+  it.service.onCall = (operation) => (operation === "listJobs" ? listing.promise : undefined);
+  void it.text("a").catch(() => undefined);
+  await it.until(() => it.catalog.recalls.unfinished().length === 1);
+  await it.catalog.flush();
+  await it.reopen();
+  const usedByThen = used(it);
+  listing.resolve();
+  expect(usedByThen).toBe(8);
+  await it.until(() => used(it) === 0);
+  expect(it.catalog.recalls.unfinished()).toEqual([]);
+  expect(it.service.calls.initiateJob).toBe(0);
+  expect(await it.text("a")).toBe("12345678");
   expect(used(it)).toBe(8);
 });
 
