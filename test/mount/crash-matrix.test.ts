@@ -14,6 +14,7 @@ import { MIB } from "../../src/domain/bytes.js";
 import { whyNoMount } from "../support/fuse-environment.js";
 import { KilledMount } from "../support/killed-mount.js";
 import { PromisedTree, survived } from "../support/promised-tree.js";
+import { reportingStalls } from "../support/stall-report.js";
 import { asking, expectPromisesKept, expectVaultHolds, settled } from "../support/survivors.js";
 import { testBytes } from "../support/test-bytes.js";
 
@@ -47,29 +48,40 @@ describe.skipIf(reason !== undefined)(`a death at every step${reason ? ` (skippe
   }, 60_000);
 
   /** Runs a scenario until it comes through, and dies at each of its steps before. @returns the steps. */
-  async function dieEverywhere(heading: string, { prepare, run }: Scenario): Promise<readonly string[]> {
+  async function dieEverywhere(heading: string, scenario: Scenario): Promise<readonly string[]> {
     const before = deaths.length;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const root = mount.place.path(vault, `${heading.replaceAll(" ", "-")}-${attempt}`);
-      await mkdir(root);
-      const tree = new PromisedTree(root, () => mount.isDead);
-      trees.push(tree);
-      await prepare?.(tree);
-      await mount.watch({ heading: headingOf(heading), known: deaths });
-      const isThrough = await survived(async () => {
-        await run(tree);
-        await settled(mount);
-      });
-      if (isThrough) {
-        await mount.watch(undefined);
-        if (!mount.isDead) {
-          await tree.check();
-          return deaths.slice(before);
-        }
-      }
-      await recovered(tree);
+      const isThrough = await reportingStalls(
+        `${heading}, attempt ${attempt},`,
+        mount,
+        dieOnce(heading, attempt, scenario),
+      );
+      if (isThrough) return deaths.slice(before);
     }
     throw new Error(`${heading} has not come through: ${deaths.slice(-5).join("; ")}`);
+  }
+
+  /** @returns whether the mount has lived through it. */
+  async function dieOnce(heading: string, attempt: number, { prepare, run }: Scenario): Promise<boolean> {
+    const root = mount.place.path(vault, `${heading.replaceAll(" ", "-")}-${attempt}`);
+    await mkdir(root);
+    const tree = new PromisedTree(root, () => mount.isDead);
+    trees.push(tree);
+    await prepare?.(tree);
+    await mount.watch({ heading: headingOf(heading), known: deaths });
+    const isThrough = await survived(async () => {
+      await run(tree);
+      await settled(mount);
+    });
+    if (isThrough) {
+      await mount.watch(undefined);
+      if (!mount.isDead) {
+        await tree.check();
+        return true;
+      }
+    }
+    await recovered(tree);
+    return false;
   }
 
   /** Starts until a recovery comes through that has died at each of its steps, its uploads included. */

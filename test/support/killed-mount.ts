@@ -105,6 +105,10 @@ export class KilledMount implements AsyncDisposable {
     return this.#life === undefined || this.#life.child.signalCode !== null || this.#life.child.exitCode !== null;
   }
 
+  get pid(): number | undefined {
+    return this.#life?.child.pid;
+  }
+
   /** What the present process has written to standard error. */
   get stderr(): string {
     return this.#life?.stderr() ?? "";
