@@ -134,6 +134,8 @@ export interface FsckReport {
   readonly archives: number;
   readonly stagedFiles: number;
   readonly cachedFiles: number;
+  /** Of which only windows are here. */
+  readonly partialFiles: number;
   /** Whether SQLite has looked through its whole file: only where nothing is mounted. */
   readonly databaseChecked: boolean;
   readonly verifiedFiles: number;
@@ -194,6 +196,9 @@ export interface StatusReport {
     readonly bytes: number;
     readonly limitBytes: number;
     readonly pinned: number;
+    /** Of which only windows are here, and how much that is of `bytes`. */
+    readonly partialFiles: number;
+    readonly partialBytes: number;
   };
   readonly vaults: readonly VaultReport[];
   readonly deletes: { readonly pending: number; readonly lastError: string | null };

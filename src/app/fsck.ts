@@ -9,7 +9,7 @@
 import { readdirSync, statSync } from "node:fs";
 import type { HashPool } from "../cache/hash-pool.js";
 import { type CacheLayout, numberOfName, shardCount } from "../cache/layout.js";
-import type { CachedArchive, CatalogCheck, StagedContent } from "../catalog/catalog-check.js";
+import type { CachedArchive, CatalogCheck, PartialArchive, StagedContent } from "../catalog/catalog-check.js";
 import { byteRange } from "../domain/bytes.js";
 import { describeError } from "../domain/errors.js";
 import type { ArchiveKey } from "../domain/ids.js";
@@ -62,7 +62,7 @@ export async function runFsck(parts: FsckParts, { verify }: FsckRequest, signal:
 }
 
 class Fsck {
-  readonly counts = { stagedFiles: 0, cachedFiles: 0 };
+  readonly counts = { stagedFiles: 0, cachedFiles: 0, partialFiles: 0 };
   readonly #parts: FsckParts;
   readonly #signal: AbortSignal;
 
@@ -85,14 +85,20 @@ class Fsck {
     const found: FsckProblem[] = [];
     this.counts.stagedFiles = 0;
     this.counts.cachedFiles = 0;
+    this.counts.partialFiles = 0;
     for await (const slice of this.#sliced(check.staged())) {
       this.counts.stagedFiles += slice.length;
       found.push(...slice.flatMap((content) => this.#staged(content)));
     }
     for await (const slice of this.#sliced(check.cached())) {
       this.counts.cachedFiles += slice.length;
-      found.push(...slice.flatMap((copy) => this.#cached(copy)));
+      found.push(...slice.flatMap((copy) => this.#sizeOnDisk(copy, layout.cached(copy.key))));
     }
+    for await (const slice of this.#sliced(check.partial())) {
+      this.counts.partialFiles += slice.length;
+      found.push(...slice.flatMap((copy) => this.#sizeOnDisk(copy, layout.partial(copy.key))));
+    }
+    found.push(...strangers(layout.partialDirectory, "cached-stranger", (key) => check.hasPartial(key)));
     found.push(...strangers(layout.stagingDirectory, "staged-stranger", (key) => check.hasContent(key)));
     for (let shard = 0; shard < shardCount; shard++) {
       found.push(...strangers(layout.shardDirectory(shard), "cached-stranger", (key) => check.hasCached(key)));
@@ -121,7 +127,34 @@ class Fsck {
         if (verdict !== "right") problems.push(verdict);
       });
     }
+    for await (const slice of this.#sliced(this.#parts.check.partial())) {
+      for (const copy of slice) {
+        const verdict = await this.#verifyPieces(copy);
+        if (verdict === "gone") continue;
+        files += 1;
+        bytes += copy.pieces.reduce((sum, { start, end }) => sum + end - start, 0);
+        if (verdict !== "right") problems.push(verdict);
+      }
+    }
     return { files, bytes, problems };
+  }
+
+  /** The rest of the sparse file is no bytes of anybody's. */
+  async #verifyPieces({ key, path, archiveId, pieces }: PartialArchive): Promise<"right" | "gone" | FsckProblem> {
+    const { check, drop, hashPool, layout } = this.#parts;
+    for (const piece of pieces) {
+      const found = await hashPool.treeHash(layout.partial(key), piece).catch(describeError);
+      if (found === piece.treeHash) continue;
+      if (!check.hasPartial(key)) return "gone";
+      await drop(key);
+      const wrong = `bytes ${piece.start}-${piece.end} of archive ${archiveId} are damaged here`;
+      return problem(
+        "cached-damaged",
+        path,
+        `${wrong}; what was here of it was dropped, and is recalled when it is read`,
+      );
+    }
+    return "right";
   }
 
   async #verifyOne(copy: CachedArchive): Promise<"right" | "gone" | FsckProblem> {
@@ -159,8 +192,8 @@ class Fsck {
     return isSuspect ? [problem("staged-suspect", path, "a power failure may have taken some of its bytes")] : [];
   }
 
-  #cached({ key, path, sizeBytes, archiveId }: CachedArchive): FsckProblem[] {
-    const size = sizeOf(this.#parts.layout.cached(key));
+  #sizeOnDisk({ path, sizeBytes, archiveId }: PartialArchive | CachedArchive, file: string): FsckProblem[] {
+    const size = sizeOf(file);
     if (size === sizeBytes) return [];
     const what = size === undefined ? "is not on the disk" : `has ${size} bytes instead of ${sizeBytes}`;
     return [problem("cached-missing", path, `the cached copy of archive ${archiveId} ${what}`)];

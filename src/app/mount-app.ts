@@ -9,6 +9,7 @@ import { access, realpath } from "node:fs/promises";
 import type { Catalog } from "../catalog/catalog.js";
 import { StateOwner } from "../catalog/state-owner.js";
 import type { MountConfig } from "../config/config.js";
+import { MIB } from "../domain/bytes.js";
 import { describeError, UsageError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { InodeNumber, VaultName } from "../domain/ids.js";
@@ -288,6 +289,7 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     nonblockRecall: config.nonblockRecall,
     tier: config.tier,
     recallAhead: config.recallAhead,
+    partialRecall: partialRecallOf(config),
     recallDeny: config.recallDeny,
     commit: config.commit,
     settleMs: config.settle,
@@ -302,6 +304,13 @@ function settingsOf(config: MountConfig): FileSystemSettings {
     }),
     vaultTimeoutMs,
   };
+}
+
+/** Several windows of one file, and other files, have room beside each other. */
+function partialRecallOf({ partialRecall, cacheSize }: MountConfig): FileSystemSettings["partialRecall"] {
+  if (partialRecall === undefined) return null;
+  const windowBytesMax = Math.max(MIB, 2 ** Math.floor(Math.log2(Math.max(1, cacheSize / 4))));
+  return { overBytes: partialRecall, windowBytesMax };
 }
 
 /** For people: `user.casfs.state` of a vault's directory. */

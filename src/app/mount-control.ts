@@ -3,6 +3,7 @@
 import type { ContentCache } from "../cache/content-cache.js";
 import type { HashPool } from "../cache/hash-pool.js";
 import type { CacheLayout } from "../cache/layout.js";
+import type { PartialContents } from "../cache/partial-contents.js";
 import type { StagingBudget } from "../cache/staging-budget.js";
 import type { Catalog } from "../catalog/catalog.js";
 import type { TrashSummary } from "../catalog/trash-table.js";
@@ -46,6 +47,7 @@ import { RecallStatusReports } from "./recall-status.js";
 export interface MountControlParts {
   readonly catalog: Catalog;
   readonly cache: ContentCache;
+  readonly partial: Pick<PartialContents, "landedBytes">;
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly streams: Pick<Streamer, "snapshot">;
@@ -128,6 +130,8 @@ export class MountControl implements ControlApi {
         bytes: usage.usedBytes,
         limitBytes: cacheBytesMax,
         pinned: catalog.cached.load().filter((copy) => copy.pinned).length,
+        partialFiles: usage.partialContents,
+        partialBytes: usage.partialBytes,
       },
       vaults: catalog.vaults().map(({ name, visibility }) => this.#vault(name, visibility === "visible")),
       deletes: { pending: deletes.length, lastError: deletes.find((one) => one.error !== null)?.error ?? null },
@@ -167,11 +171,13 @@ export class MountControl implements ControlApi {
     let bytes = 0;
     const kept: PathFailure[] = [];
     for await (const { path, record } of this.#parts.paths.files(paths)) {
-      if (record.content === null || this.#parts.fileSystem.coldOpens.isCold(record.content)) continue;
+      const { content } = record;
+      const partialBytes = content?.archive == null ? 0 : this.#parts.partial.landedBytes(content.archive);
+      if (content === null || (partialBytes === 0 && this.#parts.fileSystem.coldOpens.isCold(content))) continue;
       try {
         await this.#parts.fileSystem.extendedAttributes.evict(record);
         evicted += 1;
-        bytes += record.sizeBytes;
+        bytes += partialBytes > 0 ? partialBytes : record.sizeBytes;
       } catch (error) {
         kept.push({ path, reason: describeError(error) });
       }

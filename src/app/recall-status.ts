@@ -2,7 +2,7 @@
 
 import type { ContentCache } from "../cache/content-cache.js";
 import type { Catalog } from "../catalog/catalog.js";
-import { rangeLength } from "../domain/bytes.js";
+import { type ByteRange, byteRange, rangeLength } from "../domain/bytes.js";
 import type { ArchiveKey, InodeNumber } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
 import { isWholeArchive } from "../protocol/archive-window.js";
@@ -30,7 +30,7 @@ interface StatusParts {
   readonly clock: Pick<Clock, "now">;
   readonly recalls: Pick<RestoreManager, "snapshot" | "status">;
   readonly recallBudget: RecallBudget;
-  readonly fileSystem: Pick<FileSystem, "coldOpens" | "room" | "refusals">;
+  readonly fileSystem: Pick<FileSystem, "coldOpens" | "partialReads" | "room" | "refusals">;
   readonly prices: PriceTable;
   readonly nameOfArchive: (archive: ArchiveKey) => string;
   readonly nameOfInode: (ino: InodeNumber) => string;
@@ -78,9 +78,13 @@ export class RecallStatusReports {
       const recall = recalls.status(archive.key);
       return { ...open, for: "recall" as const, recall: recall === undefined ? null : jobReport(recall) };
     });
+    const reads = fileSystem.partialReads.waiting().map(({ archive, range, ...read }) => {
+      const recall = recalls.status(archive.key, range) ?? recalls.status(archive.key, firstByteOf(range));
+      return { ...read, for: "recall" as const, recall: recall === undefined ? null : jobReport(recall) };
+    });
     const writers = fileSystem.room.waiting().map((writer) => ({ ...writer, for: "room" as const, recall: null }));
     return Promise.all(
-      [...opens, ...writers].map(async ({ pid, ino, since, for: what, recall }) => ({
+      [...opens, ...reads, ...writers].map(async ({ pid, ino, since, for: what, recall }) => ({
         pid,
         command: await commandLineOf(pid),
         path: this.#parts.nameOfInode(ino),
@@ -105,6 +109,10 @@ export class RecallStatusReports {
       },
     };
   }
+}
+
+function firstByteOf({ start }: ByteRange): ByteRange {
+  return byteRange(start, start + 1);
 }
 
 function jobReport({ job, tier, state, expectedAt }: RecallStatus) {

@@ -33,6 +33,9 @@ export async function checkStateDirectory(
   const layout = new CacheLayout(stateDirectory);
   const bootId = (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
   // The next start forgets the row of a copy whose file is gone.
-  const drop = (archive: Parameters<CacheLayout["cached"]>[0]) => removeIfPresent(layout.cached(archive));
+  const drop = async (archive: Parameters<CacheLayout["cached"]>[0]) => {
+    await removeIfPresent(layout.cached(archive));
+    await removeIfPresent(layout.partial(archive));
+  };
   return await runFsck({ check, layout, hashPool, bootId, drop, clock: systemClock, mounted: false }, request, signal);
 }

@@ -6,6 +6,7 @@
  */
 
 import type BetterSqlite3 from "better-sqlite3";
+import { type ByteRange, byteRange } from "../domain/bytes.js";
 import type { ArchiveId, ArchiveKey, ContentId } from "../domain/ids.js";
 import { rootIno } from "../domain/ids.js";
 import type { TreeHashHex } from "../protocol/service.js";
@@ -49,6 +50,11 @@ export interface CachedArchive {
   readonly pinned: boolean;
   /** Inventories say that the vault lacks the archive. */
   readonly missing: boolean;
+}
+
+/** An archive of which only pieces should be in the cache. */
+export interface PartialArchive extends Pick<CachedArchive, "key" | "archiveId" | "path" | "sizeBytes"> {
+  readonly pieces: readonly (ByteRange & { readonly treeHash: TreeHashHex })[];
 }
 
 interface ArchiveRow {
@@ -215,6 +221,36 @@ export class CatalogCheck {
       if (last === undefined) return;
       key = last.archive_key as number;
     }
+  }
+
+  *partial(): Generator<PartialArchive[]> {
+    const rows = this.#sql.prepare<[number, number], Record<string, number | string | null>>(
+      `SELECT p.archive_key, p.size_bytes, a.archive_id,
+        (SELECT ino FROM content WHERE archive_key = p.archive_key LIMIT 1) AS ino
+      FROM partial p JOIN archive a ON a.key = p.archive_key WHERE p.archive_key > ? ORDER BY p.archive_key LIMIT ?`,
+    );
+    const pieces = this.#sql.prepare<[number], { start_byte: number; end_byte: number; tree_hash: string }>(
+      "SELECT start_byte, end_byte, tree_hash FROM partial_piece WHERE archive_key = ? ORDER BY start_byte",
+    );
+    for (let key = 0; ; ) {
+      const slice = rows.all(key, sliceRows);
+      yield slice.map((row) => ({
+        key: row.archive_key as ArchiveKey,
+        archiveId: row.archive_id as ArchiveId,
+        path: row.ino === null ? `archive ${row.archive_id}` : this.#pathOf(row.ino as number),
+        sizeBytes: row.size_bytes as number,
+        pieces: pieces.all(row.archive_key as number).map((piece) => {
+          return { ...byteRange(piece.start_byte, piece.end_byte), treeHash: piece.tree_hash as TreeHashHex };
+        }),
+      }));
+      const last = slice.at(-1);
+      if (last === undefined) return;
+      key = last.archive_key as number;
+    }
+  }
+
+  hasPartial(key: number): boolean {
+    return this.#sql.prepare("SELECT 1 FROM partial WHERE archive_key = ?").get(key) !== undefined;
   }
 
   hasContent(id: number): boolean {

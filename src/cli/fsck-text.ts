@@ -7,10 +7,12 @@ import { counted } from "./terminal.js";
 
 /** What was found, one line each, and last what was looked at. */
 export function fsckLines(report: FsckReport): string[] {
-  const { problems, errors, files, archives, stagedFiles, cachedFiles, verifiedFiles, verifiedBytes } = report;
+  const { problems, errors, files, archives, stagedFiles, cachedFiles, partialFiles, verifiedFiles, verifiedBytes } =
+    report;
   const verified =
     verifiedFiles === 0 ? "" : `, ${counted(verifiedFiles, "cached file")} read (${formatSize(verifiedBytes)})`;
-  const looked = `${counted(files, "name")}, ${counted(archives, "archive")}, ${stagedFiles} staged, ${cachedFiles} cached${verified}`;
+  const inPart = partialFiles === 0 ? "" : `, ${partialFiles} in part`;
+  const looked = `${counted(files, "name")}, ${counted(archives, "archive")}, ${stagedFiles} staged, ${cachedFiles} cached${inPart}${verified}`;
   const database = report.databaseChecked ? "" : "; the database file itself is checked when it is not mounted";
   const rest = problems.length - errors;
   const found = errors === 0 ? "no errors" : counted(errors, "error");

@@ -141,9 +141,12 @@ function stagedText({ staged, deletes }: StatusReport): string {
   return `${files} waiting to be archived${used}${deleting}`;
 }
 
-function cacheText({ cache: { files, bytes, limitBytes, pinned } }: StatusReport): string {
+function cacheText({ cache }: StatusReport): string {
+  const { files, bytes, limitBytes, pinned, partialFiles, partialBytes } = cache;
   const kept = pinned === 0 ? "" : `, ${pinned} pinned`;
-  return `${counted(files, "file")}, ${formatSize(bytes)} of ${formatSize(limitBytes)}${kept}`;
+  const inPart =
+    partialFiles === 0 ? "" : `, ${formatSize(partialBytes)} of it parts of ${counted(partialFiles, "file")}`;
+  return `${counted(files, "file")}, ${formatSize(bytes)} of ${formatSize(limitBytes)}${kept}${inPart}`;
 }
 
 function trashText({ trash: { files, bytes, nextPurgeAt } }: StatusReport, now: number): string {

@@ -115,6 +115,9 @@ export const mountShape = {
     "where the service reaches this machine, as http://HOST:PORT/PATH: jobs report their end there instead of being asked for",
     parseCallback,
   ).optional(),
+  partialRecall: size(
+    "of files larger than this, opened for reading, recall only what is read, and more and more while it is read on",
+  ).optional(),
   recallAhead: whole("N", { from: 0, to: 10_000 }, "recall the next N files of the directory with a cold one").prefault(
     "0",
   ),

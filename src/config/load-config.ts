@@ -49,6 +49,11 @@ export function processSources(flags: Readonly<Record<string, unknown>>): Config
 export async function loadMountConfig(sources: ConfigSources): Promise<MountConfig> {
   const layers = await readLayers(sources, mountShape, mountTables);
   const { endpoint, appId, secretId, secretKey, local, state, ...rest } = parseSettings(mountShape, layers);
+  if (rest.partialRecall !== undefined && rest.driver === "fuse-native") {
+    throw new UsageError("Cannot use --partial-recall with the driver fuse-native: its reads cannot wait", {
+      hint: "Mount with --driver kernel, or without --partial-recall",
+    });
+  }
   const service = await chooseService(layers, sources);
   const stateDirectory = state ?? join(stateHome(sources), stateName(service));
   return { ...rest, service, stateDirectory, prices: await loadPrices(sources) };

@@ -10,6 +10,7 @@
 import type { InodeNumber } from "../domain/ids.js";
 import type { FileTime, Milliseconds } from "../domain/time.js";
 import type { Attributes } from "../vfs/attributes.js";
+import type { ReadManner } from "../vfs/partial-reads.js";
 
 /** Number of an open file or directory, minted by the layer above; below 2^53. */
 export type HandleNumber = number & { readonly __brand: "HandleNumber" };
@@ -131,7 +132,15 @@ export interface FuseOperations {
     flags: number,
   ): Promise<{ readonly entry: EntryReply; readonly open: OpenReply }>;
   /** Fills `into` from `offset`; resolves with the number of bytes, fewer than asked only at the end of the file. */
-  read(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, offset: number, into: Uint8Array): Promise<number>;
+  read(
+    caller: FuseCaller,
+    ino: InodeNumber,
+    handle: HandleNumber,
+    offset: number,
+    into: Uint8Array,
+    /** Without it: to fill a page of the kernel's, which nobody can be kept waiting for. */
+    manner?: ReadManner,
+  ): Promise<number>;
   /**
    * Takes all of `data`; a write is never short. With `isAppend` it goes to the end, wherever `offset` is; a driver that
    * cannot tell leaves it to how the file was opened.

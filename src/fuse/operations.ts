@@ -14,6 +14,7 @@ import { type Attributes, typeDirectory } from "../vfs/attributes.js";
 import type { FileSystem, RequestedAttributes } from "../vfs/filesystem.js";
 import type { OpenIntent } from "../vfs/handle-table.js";
 import type { Place } from "../vfs/namespace.js";
+import type { ReadManner } from "../vfs/partial-reads.js";
 import type {
   AttributeChanges,
   AttributesReply,
@@ -30,6 +31,8 @@ import type {
 // Everything changes through this mount or is invalidated, so the kernel may remember for long.
 const timeoutMs: Milliseconds = hours(1);
 const nameBytesMax = 255;
+/** __FMODE_EXEC: what execve(2) opens carries it, and no open(2) can. */
+const executeFlag = 0x20;
 /** Modes of fallocate(2). */
 const fallocate = { keepSize: 1, punchHole: 2, zeroRange: 16 } as const;
 const allocateModes = fallocate.keepSize | fallocate.punchHole | fallocate.zeroRange;
@@ -130,7 +133,8 @@ export class FileSystemOperations implements FuseOperations {
   async open(caller: FuseCaller, ino: InodeNumber, flags: number): Promise<OpenReply> {
     const intent = intentOf(flags);
     if (intent.write) this.#requireWritable();
-    return opened(await this.#fs.open(this.#in(ino), intent, caller));
+    const handle = await this.#fs.open(this.#in(ino), intent, caller);
+    return this.#fs.contents.isDirect(handle) ? { handle: handle as HandleNumber, directIo: true } : opened(handle);
   }
 
   async create(
@@ -156,13 +160,14 @@ export class FileSystemOperations implements FuseOperations {
   }
 
   read(
-    _caller: FuseCaller,
+    caller: FuseCaller,
     _ino: InodeNumber,
     handle: HandleNumber,
     offset: number,
     into: Uint8Array,
+    manner?: ReadManner,
   ): Promise<number> {
-    return this.#fs.contents.read(handle, offset, into);
+    return this.#fs.contents.read(handle, offset, into, caller, manner);
   }
 
   write(
@@ -347,5 +352,6 @@ function intentOf(flags: number): OpenIntent {
     append: (flags & constants.O_APPEND) !== 0,
     truncate: (flags & constants.O_TRUNC) !== 0,
     nonBlock: (flags & constants.O_NONBLOCK) !== 0,
+    execute: (flags & executeFlag) !== 0,
   };
 }

@@ -10,6 +10,7 @@ import { constants } from "node:fs";
 import { FileSystemError } from "../domain/errors.js";
 import type { InodeNumber } from "../domain/ids.js";
 import { KeyedMutex } from "../lib/concurrency.js";
+import type { ReadManner } from "../vfs/partial-reads.js";
 import type { FuseCaller, HandleNumber, OpenReply } from "./driver.js";
 import { FileSystemOperations, type FileSystemOperationsOptions } from "./operations.js";
 
@@ -61,9 +62,10 @@ export class SucceedingOperations extends FileSystemOperations {
     handle: HandleNumber,
     offset: number,
     into: Uint8Array,
+    manner?: ReadManner,
   ): Promise<number> {
-    const own = this.#own(handle) ?? (await this.#reopen(caller, ino, handle));
-    return super.read(caller, ino, own, offset, into);
+    const own = this.#own(handle) ?? (await this.#reopen(caller, ino, handle, manner?.isDirect));
+    return super.read(caller, ino, own, offset, into, manner);
   }
 
   override async write(
@@ -141,14 +143,17 @@ export class SucceedingOperations extends FileSystemOperations {
     throw new FileSystemError("unavailable", `Inode ${ino} was being written when casfs ended and started again`);
   }
 
-  /** An open that never waits: a read that waits could not be interrupted, and EAGAIN would be taken for the end. */
-  #reopen(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber): Promise<HandleNumber> {
+  /**
+   * An open that never waits: a read that waits could not be interrupted, and EAGAIN would be taken for the end. Only
+   * a direct read can be, and files of which windows are here are read so.
+   */
+  #reopen(caller: FuseCaller, ino: InodeNumber, handle: HandleNumber, isDirect = false): Promise<HandleNumber> {
     return this.#reopening.run(handle, async () => {
       const known = this.#reopened.get(handle);
       if (known !== undefined) return known;
       this.#requireWhole(ino);
       try {
-        const reply = await super.open(caller, ino, constants.O_RDONLY | constants.O_NONBLOCK);
+        const reply = await super.open(caller, ino, constants.O_RDONLY | (isDirect ? 0 : constants.O_NONBLOCK));
         this.#reopened.set(handle, reply.handle);
         return reply.handle;
       } catch (cause) {

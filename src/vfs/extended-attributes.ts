@@ -9,7 +9,7 @@ import { type Clock, type FileTime, fileTime, type Instant } from "../domain/tim
 import { type RetrievalTier, retrievalTiers } from "../protocol/service.js";
 import type { CatalogPort, ContentRecord, InodeRecord } from "./catalog-port.js";
 import type { ColdOpens } from "./cold-opens.js";
-import type { CachedContents, RecallRequests, StreamRequests, UploadRequests } from "./ports.js";
+import type { CachedContents, PartialCopies, RecallRequests, StreamRequests, UploadRequests } from "./ports.js";
 
 const prefix = "user.casfs.";
 const namespaces = ["user.", "trusted.", "security."];
@@ -21,6 +21,7 @@ export interface ExtendedAttributesParts {
   readonly cache: CachedContents;
   readonly uploads: UploadRequests;
   readonly streams: Pick<StreamRequests, "status">;
+  readonly partial: Pick<PartialCopies, "landedBytes">;
   readonly recalls: RecallRequests;
   readonly coldOpens: ColdOpens;
   readonly clock: Clock;
@@ -117,7 +118,8 @@ export class ExtendedAttributes {
     if (content.archive !== null) {
       if (this.#parts.cache.has(content.archive)) return "cached";
       if (this.#parts.catalog.isMissing(content.archive)) return "missing";
-      return this.#recall(content) === undefined ? "archived" : "recalling";
+      if (this.#recall(content) !== undefined) return "recalling";
+      return this.#parts.partial.landedBytes(content.archive) > 0 ? "partial" : "archived";
     }
     const progress = this.#parts.uploads.progress(content.id);
     if (progress !== undefined) return `uploading ${progress.partsSent}/${progress.parts}`;

@@ -22,6 +22,8 @@ import { ContentVersions, isNotFound } from "./content-versions.js";
 import type { FileStreams } from "./file-streams.js";
 import { type HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
 import { OpenFileJournal } from "./open-file-journal.js";
+import { PartialFile } from "./partial-file.js";
+import type { PartialReads, ReadManner } from "./partial-reads.js";
 import type { CachedContents, ContentFile, FileHolders, StagedRange, StagingArea, UploadRequests } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
 import type { StagingRoom } from "./staging-room.js";
@@ -33,6 +35,7 @@ export interface FileContentsParts {
   readonly cache: CachedContents;
   readonly uploads: UploadRequests;
   readonly coldOpens: ColdOpens;
+  readonly partialReads: PartialReads;
   readonly room: StagingRoom;
   readonly clock: Clock;
   readonly observer: Observer;
@@ -46,6 +49,8 @@ export interface FileContentsParts {
 /** Who closes a descriptor. */
 type Closer = Pick<Caller, "pid" | "signal">;
 
+/** As the kernel reads to fill its pages. */
+const pagedRead: ReadManner = { isDirect: false, nonBlock: false };
 const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
 
 export class FileContents {
@@ -66,7 +71,8 @@ export class FileContents {
   async open(ino: InodeNumber, intent: OpenIntent, caller: Caller): Promise<number> {
     for (;;) {
       const record = this.#regularFile(ino);
-      if (!intent.truncate && !(await this.#bring(record, intent, caller))) continue;
+      const isPartial = await this.#parts.partialReads.admits(record, intent, caller);
+      if (!intent.truncate && !isPartial && !(await this.#bring(record, intent, caller))) continue;
       if (this.#locks.isHeld(ino)) this.#parts.catalog.runSoon();
       const handle = await this.#locks.run(ino, () => this.#attach(ino, intent));
       // Undefined: it was evicted between landing and now; bring it again.
@@ -79,12 +85,39 @@ export class FileContents {
     return this.handles.add(this.handles.file(record.ino) ?? new OpenFile(record, null), intent);
   }
 
-  async read(number: number, offset: number, into: Uint8Array): Promise<number> {
-    const { open } = this.handles.handle(number);
-    if (open.file === null || offset >= open.sizeBytes) return 0;
-    const wanted = Math.min(into.length, open.sizeBytes - offset);
-    const target = wanted === into.length ? into : into.subarray(0, wanted);
-    return open.file.read(offset, target);
+  /**
+   * Reads what is here, for everything but a handle of which only windows are.
+   *
+   * @param caller Who waits for what is missing of such a file; without one that fails as `PartialFile.read`.
+   */
+  async read(
+    number: number,
+    offset: number,
+    into: Uint8Array,
+    caller?: Caller,
+    manner: ReadManner = pagedRead,
+  ): Promise<number> {
+    const handle = this.handles.handle(number);
+    const { open } = handle;
+    for (;;) {
+      const { file } = open;
+      if (file === null || offset >= open.sizeBytes) return 0;
+      const wanted = Math.min(into.length, open.sizeBytes - offset);
+      const target = wanted === into.length ? into : into.subarray(0, wanted);
+      if (!(file instanceof PartialFile)) return file.read(offset, target);
+      if (file.state === "landed") await this.#locks.run(open.ino, () => this.#refreshPartial(open));
+      else if (caller === undefined) return file.read(offset, target);
+      else {
+        const range = byteRange(offset, offset + wanted);
+        await this.#parts.partialReads.bring({ handle, file, range, caller, manner });
+        if (open.file === file && file.state === "here") return file.read(offset, target);
+      }
+    }
+  }
+
+  /** Whether reads of the handle may wait, and so have to pass by the page cache. */
+  isDirect(number: number): boolean {
+    return this.handles.handle(number).open.file instanceof PartialFile;
   }
 
   /**
@@ -151,12 +184,14 @@ export class FileContents {
       const { coldOpens } = this.#parts;
       // Nothing changes, so nothing is recalled, copied or uploaded.
       if (sizeBytes === this.overlay(record).sizeBytes) return;
-      if (sizeBytes > 0 && this.handles.file(ino) === undefined && coldOpens.isCold(record.content)) {
+      const open = this.handles.file(ino);
+      const isHere = open !== undefined && !(open.file instanceof PartialFile);
+      if (sizeBytes > 0 && !isHere && coldOpens.isCold(record.content)) {
         await coldOpens.startRecall(record);
         throw new FileSystemError("not-restored", `Cannot cut inode ${ino}: it is in cold storage`);
       }
-      const open = this.handles.file(ino);
       if (open === undefined) return this.#setSizeWithoutHandle(ino, sizeBytes);
+      await this.#refreshPartial(open);
       await this.#setSize(open, sizeBytes);
       // Readers alone never seal.
       if (open.writers === 0) await this.#journal.seal(open);
@@ -294,7 +329,7 @@ export class FileContents {
 
   async #attach(ino: InodeNumber, intent: OpenIntent): Promise<number | undefined> {
     const present = this.handles.file(ino);
-    if (present !== undefined && !intent.truncate && !(await this.#refresh(present))) return undefined;
+    if (present !== undefined && !intent.truncate && !(await this.#refresh(present, intent))) return undefined;
     const open = present ?? (await this.#openFile(ino, intent));
     if (open === undefined) return undefined;
     const number = this.handles.add(open, intent);
@@ -311,7 +346,9 @@ export class FileContents {
   }
 
   // A file that outgrew staging, that is archived, and that somebody has open still: what was recalled has all of it.
-  async #refresh(open: OpenFile): Promise<boolean> {
+  async #refresh(open: OpenFile, intent: OpenIntent): Promise<boolean> {
+    await this.#refreshPartial(open);
+    if (open.file instanceof PartialFile) return this.#parts.partialReads.takes(this.#regularFile(open.ino), intent);
     const { content } = this.#regularFile(open.ino);
     const isStale = content?.archive != null && content.id === open.content?.id && open.content.archive === null;
     if (!isStale || this.#parts.staging.isWhole(content.id)) return true;
@@ -320,10 +357,24 @@ export class FileContents {
     return true;
   }
 
+  /** Under the lock: a file of which windows were here may be whole by now, or have lost them. */
+  async #refreshPartial(open: OpenFile): Promise<void> {
+    const { coldOpens, partialReads } = this.#parts;
+    const { file, content } = open;
+    if (!(file instanceof PartialFile) || content === null) return;
+    const isCold = coldOpens.isCold(content);
+    if (isCold && file.state === "here") return;
+    const next = isCold ? partialReads.fileOf({ content }) : await this.#versions.openLocal(content);
+    await this.#versions.replace(open, content, next);
+  }
+
   async #openFile(ino: InodeNumber, intent: OpenIntent): Promise<OpenFile | undefined> {
     const record = this.#regularFile(ino);
     if (intent.truncate) return new OpenFile(record, null);
-    if (this.#parts.coldOpens.isCold(record.content)) return undefined;
+    if (this.#parts.coldOpens.isCold(record.content)) {
+      const { partialReads } = this.#parts;
+      return partialReads.takes(record, intent) ? new OpenFile(record, partialReads.fileOf(record)) : undefined;
+    }
     try {
       return new OpenFile(record, await this.#versions.openLocal(record.content));
     } catch (error) {

@@ -21,10 +21,12 @@ import { FileRanges } from "./file-ranges.js";
 import { FileStreams } from "./file-streams.js";
 import { HandleTable, type OpenIntent } from "./handle-table.js";
 import { Namespace, type Place } from "./namespace.js";
+import { PartialReads } from "./partial-reads.js";
 import type {
   CachedContents,
   FileHolders,
   LocalDisk,
+  PartialCopies,
   RecallRequests,
   StagedBytes,
   StagingArea,
@@ -42,6 +44,7 @@ export interface FileSystemParts {
   readonly catalog: CatalogPort;
   readonly staging: StagingArea;
   readonly cache: CachedContents;
+  readonly partial: PartialCopies;
   readonly uploads: UploadRequests;
   /** For files that are still written. */
   readonly streams: StreamRequests;
@@ -83,12 +86,14 @@ const setgid = 0o2000;
 
 export class FileSystem {
   readonly coldOpens: ColdOpens;
+  readonly partialReads: PartialReads;
   readonly refusals: RecallRefusals;
   readonly contents: FileContents;
   readonly ranges: FileRanges;
   readonly extendedAttributes: ExtendedAttributes;
   readonly schedule: UploadSchedule;
   readonly room: StagingRoom;
+  readonly #partial: PartialCopies;
   readonly #uploads: UploadRequests;
   readonly #budget: StagedBytes;
   readonly #catalog: CatalogPort;
@@ -107,17 +112,20 @@ export class FileSystem {
     this.#clock = clock;
     this.#staging = parts.staging;
     this.refusals = new RecallRefusals(parts);
-    this.coldOpens = new ColdOpens({ ...parts, governor: new RecallGovernor({ ...parts, refusals: this.refusals }) });
+    const governor = new RecallGovernor({ ...parts, refusals: this.refusals });
+    this.coldOpens = new ColdOpens({ ...parts, governor });
+    this.partialReads = new PartialReads({ ...parts, governor, coldOpens: this.coldOpens });
+    this.#partial = parts.partial;
     this.schedule = new UploadSchedule(parts);
     this.#uploads = parts.uploads;
     this.#budget = parts.budget;
-    const { coldOpens, schedule } = this;
+    const { coldOpens, partialReads, schedule } = this;
     const handles = new HandleTable();
     const streams = new FileStreams({ ...parts, handles, schedule, plan: settings.stream });
     this.room = new StagingRoom({ ...parts, streams, sealNow: () => catalog.runSoon() });
     const { room } = this;
     parts.streams.watch(room.watcher);
-    this.contents = new FileContents({ ...parts, handles, coldOpens, schedule, room, streams });
+    this.contents = new FileContents({ ...parts, handles, coldOpens, partialReads, schedule, room, streams });
     this.ranges = new FileRanges(this.contents, streams);
     this.#names = new Namespace({ catalog, clock, schedule: this.schedule, settings });
     this.#vaults = new VaultDirectories({
@@ -328,7 +336,9 @@ export class FileSystem {
     if (!isRegular(record.mode) || sizeBytes === 0) return 0;
     const { content } = record;
     // Never 0 for a non-empty file: GNU tar -S would store it as one hole.
-    if (this.coldOpens.isCold(content)) return 1;
+    if (this.coldOpens.isCold(content)) {
+      return Math.max(1, Math.ceil(this.#partial.landedBytes(content!.archive!) / blockBytes));
+    }
     if (content === null || content.phase === "archived") return Math.ceil(sizeBytes / blockBytes);
     return Math.max(1, Math.ceil(this.#budget.allocated(content.id) / blockBytes));
   }

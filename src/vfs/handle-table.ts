@@ -15,6 +15,8 @@ export interface OpenIntent {
   readonly append: boolean;
   readonly truncate: boolean;
   readonly nonBlock: boolean;
+  /** By execve(2), which maps the file. */
+  readonly execute?: boolean;
 }
 
 /** With more pieces than this it is no longer followed which bytes of a file were written. */

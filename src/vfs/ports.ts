@@ -7,6 +7,7 @@
 import type { ByteRange } from "../domain/bytes.js";
 import type { ArchiveKey, ContentId, InodeNumber } from "../domain/ids.js";
 import type { Instant, Milliseconds } from "../domain/time.js";
+import type { ArchiveWindow } from "../protocol/archive-window.js";
 import type { RetrievalTier } from "../protocol/service.js";
 import type { ColdArchive, RecallOrigin } from "../restore/ports.js";
 import type { RecallStatus } from "../restore/recall.js";
@@ -180,6 +181,17 @@ export interface RecallRequests {
       readonly signal?: AbortSignal | undefined;
     },
   ): Promise<void>;
+  /** As `recall`, for a part that can be verified alone. */
+  recallWindow(
+    archive: ColdArchive,
+    window: ArchiveWindow,
+    options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },
+  ): Promise<void>;
+  /** What has to be recalled so that `range` is here: what is under way, and what would be new. */
+  windowsToRecall(
+    archive: ColdArchive,
+    range: ByteRange,
+  ): { readonly running: readonly ArchiveWindow[]; readonly new: readonly ArchiveWindow[] };
   /** For extended attributes; undefined when no recall runs. */
   recallOf(archive: ArchiveKey): Pick<RecallStatus, "job" | "tier" | "expectedAt" | "trouble"> | undefined;
 }

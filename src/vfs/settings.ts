@@ -18,6 +18,8 @@ export interface FileSystemSettings {
   /** Whether an O_NONBLOCK open starts a recall too. */
   readonly nonblockRecall: boolean;
   readonly tier: RetrievalTier;
+  /** Of which files only the windows that are read are recalled, and how large a window may be; null: of none. */
+  readonly partialRecall: { readonly overBytes: number; readonly windowBytesMax: number } | null;
   /** Whose opens recall nothing. */
   readonly recallDeny: ProcessRules;
   /** How many files after a cold one that is opened are recalled with it. */

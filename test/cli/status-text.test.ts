@@ -21,7 +21,7 @@ const quiet: StatusReport = {
     currency: "CNY",
     refused: { overBudget: 0, denied: 0, recent: [] },
   },
-  cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1 },
+  cache: { files: 2, bytes: 2 ** 20, limitBytes: 10 * 2 ** 30, pinned: 1, partialFiles: 0, partialBytes: 0 },
   vaults: [
     {
       name: "photos",

@@ -4,10 +4,11 @@ import { constants as openFlags } from "node:fs";
 import { constants } from "node:os";
 import { FileSystemError } from "../../domain/errors.js";
 import type { InodeNumber } from "../../domain/ids.js";
+import type { ReadManner } from "../../vfs/partial-reads.js";
 import { transferBytesMax } from "./device-buffer.js";
 import type { Handler, HandlerContext, HandlerTable } from "./handler.js";
 import type { KernelRequest } from "./kernel-request.js";
-import { fsyncFlag, opcode, openRequestFlag, seekWhence, wireBytes, writeFlag } from "./protocol.js";
+import { fsyncFlag, opcode, openRequestFlag, readFlag, seekWhence, wireBytes, writeFlag } from "./protocol.js";
 import {
   isExact,
   nameAt,
@@ -51,7 +52,7 @@ const tmpfile: Handler = ({ operations, replies }, request, wire) => {
 };
 
 const read: Handler = ({ operations, replies, buffers }, request, wire) => {
-  const { handle, offset, sizeBytes } = readTransfer(wire);
+  const { handle, offset, sizeBytes, flags } = readTransfer(wire);
   if (!isExact(offset)) {
     replies.empty(request);
     return;
@@ -61,11 +62,19 @@ const read: Handler = ({ operations, replies, buffers }, request, wire) => {
   const into = lent.bytes.subarray(dataAt, dataAt + Math.min(sizeBytes, transferBytesMax));
   replies.when(
     request,
-    operations.read(request, request.node, handle, offset, into),
+    operations.read(request, request.node, handle, offset, into, mannerOf(flags, readWriteOpenFlags(wire))),
     (readBytes) => replies.lent(request, lent, readBytes),
     () => buffers.give(lent),
   );
 };
+
+function mannerOf(readFlags: number, openFlagsNow: number): ReadManner | undefined {
+  if ((readFlags & readFlag.lockOwner) === 0) return undefined;
+  return (openFlagsNow & openFlags.O_NONBLOCK) === 0 ? directRead : directReadWithoutWaiting;
+}
+
+const directRead: ReadManner = { isDirect: true, nonBlock: false };
+const directReadWithoutWaiting: ReadManner = { isDirect: true, nonBlock: true };
 
 const write: Handler = (context, request, wire) => {
   const { operations, replies, requests } = context;

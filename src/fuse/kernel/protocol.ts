@@ -105,6 +105,8 @@ export const setattrFlag = {
 export const openReplyFlag = { directIo: 1 << 0, keepCache: 1 << 1, cacheDir: 1 << 3 } as const;
 /** `open_flags` of an OPEN or CREATE request. */
 export const openRequestFlag = { killSuidgid: 1 << 0 } as const;
+/** Of READ: an owner of locks is named, as only reads that pass by the page cache do. */
+export const readFlag = { lockOwner: 1 << 1 } as const;
 export const writeFlag = { killSuidgid: 1 << 2 } as const;
 export const getattrFlag = { handle: 1 << 0 } as const;
 export const fsyncFlag = { dataOnly: 1 << 0 } as const;

@@ -172,6 +172,7 @@ export function readCopyFileRange({ view }: RequestBytes): {
 }
 
 /** WRITE: the O_* flags that the file has at this moment; 0 for pages of a map. */
+/** The O_* flags that the descriptor of a READ or WRITE has now. */
 export function readWriteOpenFlags({ view }: RequestBytes): number {
   return view.getUint32(body + 32, true);
 }

@@ -114,7 +114,15 @@ const utimensOpcode = 12;
 const mtimeOffset = 112;
 
 /** libfuse has 4 KiB writes and a tiny background queue unless told otherwise. */
-const smuggled = ["big_writes", "max_write=131072", "max_background=64", "atomic_o_trunc", "use_ino", "readdir_ino", "attr_timeout=0"];
+const smuggled = [
+  "big_writes",
+  "max_write=131072",
+  "max_background=64",
+  "atomic_o_trunc",
+  "use_ino",
+  "readdir_ino",
+  "attr_timeout=0",
+];
 
 /** @throws FileSystemError "not-supported" with what is missing. */
 export function loadFuseNative(): FusePackage {
