@@ -19,7 +19,8 @@ const errnoByKind: Record<ErrorKind, number> = {
   "cross-vault": errno.EXDEV,
   "read-only": errno.EROFS,
   "too-large": errno.EFBIG,
-  // Only ever raised by open(): in read() Python takes EAGAIN for the end of the file and tar pads with zeros.
+  // Only ever raised by open(), and by read() for who asked for O_NONBLOCK: in other reads Python takes EAGAIN for the
+  // end of the file and tar pads with zeros.
   "not-restored": errno.EAGAIN,
   "not-ready": errno.EAGAIN,
   cancelled: errno.EINTR,

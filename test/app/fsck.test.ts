@@ -10,6 +10,9 @@ import { checkStateDirectory } from "../../src/app/state-check.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
 import { fsckLines } from "../../src/cli/fsck-text.js";
+import { byteRange, MIB } from "../../src/domain/bytes.js";
+import { windowsAround } from "../../src/protocol/archive-window.js";
+import { testBytes } from "../support/test-bytes.js";
 import { TestVault } from "../support/test-file-system.js";
 
 const { signal } = new AbortController();
@@ -124,6 +127,38 @@ describe("a state directory that nobody uses", () => {
 
   test("that is none is an error, not an empty report", async () => {
     await expect(checkStateDirectory("/nowhere", { verify: false }, signal)).rejects.toThrow("no catalog");
+  });
+});
+
+describe("parts of files", () => {
+  test("parts of files are counted, read by --verify, and dropped when they are damaged, cut, or nobody's", async () => {
+    await it.writeCold("cold", testBytes(2 * MIB, 1));
+    const archive = it.fs.coldOpens.coldArchive(it.record("cold").content!);
+    const [window] = windowsAround(byteRange(MIB, 2 * MIB), archive.sizeBytes);
+    let isHere = false;
+    const recalled = it.recalls.recallWindow(archive, window!, { tier: "standard" }).then(() => {
+      isHere = true;
+    });
+    await it.until(() => isHere);
+    await recalled;
+    const path = it.snapshot();
+    const layout = new CacheLayout(path);
+    const whole = await checkStateDirectory(path, { verify: true }, signal);
+    expect(whole).toMatchObject({ errors: 0, partialFiles: 1, cachedFiles: 0, verifiedFiles: 1, verifiedBytes: MIB });
+    expect(fsckLines(whole)[0]).toContain("0 cached, 1 in part, 1 cached file read");
+
+    const file = layout.partial(archive.key);
+    const stranger = join(layout.partialDirectory, "999999");
+    writeFileSync(stranger, "whose?");
+    const bytes = readFileSync(file);
+    bytes[MIB + 7]! ^= 1;
+    writeFileSync(file, bytes);
+    const damaged = await checkStateDirectory(path, { verify: true }, signal);
+    expect(sorted(damaged)).toEqual(["cached-damaged photos/cold", `cached-stranger ${stranger}`]);
+    expect(existsSync(file)).toBe(false);
+    expect(sorted(await checkStateDirectory(path, { verify: false }, signal))).toContain("cached-missing photos/cold");
+    await it.reopen({ from: path });
+    expect([existsSync(stranger), it.state("cold")]).toEqual([false, "archived"]);
   });
 });
 

@@ -26,6 +26,13 @@ async function configFile(content: string, { mode = 0o600 } = {}): Promise<strin
   return path;
 }
 
+test("--partial-recall is refused with the driver fuse-native, whose reads cannot wait", async () => {
+  const flags = { partialRecall: "16MiB" };
+  expect(await loadMountConfig(sources({ flags }))).toMatchObject({ partialRecall: 16 * 2 ** 20 });
+  const both = loadMountConfig(sources({ flags: { ...flags, driver: "fuse-native" } }));
+  await expect(both).rejects.toThrow("Cannot use --partial-recall with the driver fuse-native");
+});
+
 describe("what nobody chose", () => {
   test("a mount without options keeps its data below the home directory and starts its own service", async () => {
     const config = await loadMountConfig(sources());

@@ -73,6 +73,7 @@ const limits: Record<Driver, DriverLimits> = {
       "kernel-driver.test.ts": "it is about the other driver",
       "supervised.test.ts": "libfuse holds the device, so nobody can serve it after the process has ended",
       "ways-to-mount.test.ts": "libfuse mounts by itself",
+      "partial-reads.test.ts": "it has no direct_io for one open, so --partial-recall is refused",
 
       "cold-reads.test.ts: Ctrl-C on a waiting cat": noInterrupts,
       "cold-tools.test.ts: SIG": noInterrupts,
