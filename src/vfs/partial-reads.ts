@@ -8,7 +8,7 @@
  * O_NONBLOCK, because Python takes that for the end of the data.
  */
 
-import type { ByteRange } from "../domain/bytes.js";
+import type { ByteCount, ByteRange } from "../domain/bytes.js";
 import { CancelledError, CorruptError, FileSystemError, isMissing, NotRestoredError } from "../domain/errors.js";
 import type { Clock } from "../domain/time.js";
 import { AbortScope, abortable } from "../lib/abort-scope.js";
@@ -50,6 +50,18 @@ interface MissingRead {
   readonly range: ByteRange;
   readonly caller: Caller;
   readonly manner: ReadManner;
+}
+
+/** What a reader misses, and the signal of one who waits: when it fires before a job is ordered, none is. */
+interface WindowOrder {
+  readonly wanted: RecallWanted;
+  readonly missing: ByteRange;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface WindowWish {
+  readonly origin: RecallOrigin;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class PartialReads {
@@ -133,13 +145,15 @@ export class PartialReads {
     if (onCold === "deny" || (manner.nonBlock && !nonblockRecall)) throw notHere(archive, manner);
     const wanted = { ino: handle.open.ino, archive, caller };
     await this.#parts.governor.admit(wanted);
-    const { landed } = await this.#order(read, wanted, run, missing);
-    if (manner.nonBlock || onCold === "eagain") throw notHere(archive, manner);
+    const waits = !manner.nonBlock && onCold !== "eagain";
+    const order = { wanted, missing, signal: waits ? caller.signal : undefined };
+    const { landed } = await this.#order(read, run, order);
+    if (!waits) throw notHere(archive, manner);
     const { pid } = caller;
     const waiting: WaitingRead = { ...wanted, pid, since: this.#parts.clock.now(), range: missing };
     this.#waiting.add(waiting);
     try {
-      await Promise.race([abortable(landed, signal), this.#timeLimit(read, signal)]);
+      await Promise.race([abortable(landed, signal), this.#timeLimit(read, missing, signal)]);
     } finally {
       this.#waiting.delete(waiting);
     }
@@ -152,9 +166,8 @@ export class PartialReads {
    */
   async #order(
     { range }: MissingRead,
-    wanted: RecallWanted,
     run: ReadRun,
-    missing: ByteRange,
+    { wanted, missing, signal }: WindowOrder,
   ): Promise<{ readonly landed: Promise<void> }> {
     const { archive } = wanted;
     const { windowBytesMax } = this.#parts.settings.partialRecall!;
@@ -162,8 +175,8 @@ export class PartialReads {
     const [first, ...ahead] = run.windowsFor(range, missing, limits);
     const [least] = windowsAround(missing, archive.sizeBytes, windowBytesMax);
     try {
-      const landed = this.#recallFirst(archive, first!, least!);
-      this.#recallAhead(archive, ahead);
+      const landed = this.#recallFirst(archive, first!, least!, signal);
+      this.#recallAhead(archive, ahead, signal);
       return { landed };
     } catch (error) {
       await this.#parts.governor.refused(wanted, error);
@@ -171,31 +184,36 @@ export class PartialReads {
     }
   }
 
-  #recallFirst(archive: ColdArchive, first: ArchiveWindow, least: ArchiveWindow): Promise<void> {
+  #recallFirst(
+    archive: ColdArchive,
+    first: ArchiveWindow,
+    least: ArchiveWindow,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     try {
-      return this.#recall(archive, first, "open");
+      return this.#recall(archive, first, { origin: "open", signal });
     } catch (error) {
       // More than the reader asks for may be over the budget: then just that.
       if (least.end >= first.end) throw error;
-      return this.#recall(archive, least, "open");
+      return this.#recall(archive, least, { origin: "open", signal });
     }
   }
 
-  #recallAhead(archive: ColdArchive, windows: readonly ArchiveWindow[]): void {
+  #recallAhead(archive: ColdArchive, windows: readonly ArchiveWindow[], signal: AbortSignal | undefined): void {
     try {
-      for (const window of windows) this.#recall(archive, window, "ahead");
+      for (const window of windows) this.#recall(archive, window, { origin: "ahead", signal });
     } catch {
       // Over the budget: whoever reads as far is told.
     }
   }
 
   /** @returns what resolves when the beginning of `window` is here. */
-  #recall(archive: ColdArchive, window: ArchiveWindow, origin: RecallOrigin): Promise<void> {
+  #recall(archive: ColdArchive, window: ArchiveWindow, { origin, signal }: WindowWish): Promise<void> {
     const { recalls, settings } = this.#parts;
     const { running, new: missing } = recalls.windowsToRecall(archive, window);
     let landed = Promise.resolve();
     for (const part of [...running, ...missing]) {
-      const recalled = recalls.recallWindow(archive, part, { tier: settings.tier, origin });
+      const recalled = recalls.recallWindow(archive, part, { tier: settings.tier, origin, signal });
       // Its failure is reported where it happens; nobody has to wait.
       recalled.catch(() => {});
       if (part.start <= window.start && window.start < part.end) landed = recalled;
@@ -203,10 +221,13 @@ export class PartialReads {
     return landed;
   }
 
-  async #timeLimit({ file, manner }: MissingRead, signal: AbortSignal): Promise<never> {
+  async #timeLimit({ file, manner }: MissingRead, missing: ByteRange, signal: AbortSignal): Promise<never> {
     const { maxWaitMs } = this.#parts.settings;
     if (maxWaitMs === null) return new Promise<never>(() => {});
     await this.#parts.clock.sleep(maxWaitMs, { signal });
+    // Told to come again: it is wanted from here on, whoever waits.
+    const [window] = windowsAround({ ...missing, end: (missing.start + 1) as ByteCount }, file.archive.sizeBytes);
+    this.#recall(file.archive, window!, { origin: "open" });
     throw notHere(file.archive, manner);
   }
 }

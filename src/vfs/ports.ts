@@ -185,7 +185,7 @@ export interface RecallRequests {
   recallWindow(
     archive: ColdArchive,
     window: ArchiveWindow,
-    options: { readonly tier: RetrievalTier; readonly origin?: RecallOrigin },
+    options: Parameters<RecallRequests["recall"]>[1],
   ): Promise<void>;
   /** What has to be recalled so that `range` is here: what is under way, and what would be new. */
   windowsToRecall(
