@@ -28,6 +28,7 @@ import type {
   DirectoryRow,
   InodeChanges,
   InodeRecord,
+  NameVisitor,
   NewInode,
   VaultRecord,
   VaultVisibility,
@@ -299,6 +300,10 @@ export class Catalog implements CatalogPort {
     return this.#inodes.list(parent, cookie, limit);
   }
 
+  listNames(parent: InodeNumber, cookie: number, limit: number, each: NameVisitor): void {
+    this.#inodes.listNames(parent, cookie, limit, each);
+  }
+
   listAfter(ino: InodeNumber, limit: number): DirectoryRow[] {
     return this.#inodes.listAfter(ino, limit);
   }
@@ -315,8 +320,8 @@ export class Catalog implements CatalogPort {
     return this.#inodes.pathInVault(ino);
   }
 
-  counts(): { readonly inodes: number } {
-    return { inodes: this.#inodes.count() };
+  inodesAtMost(): number {
+    return this.#inodes.countAtMost();
   }
 
   orphans(): InodeNumber[] {

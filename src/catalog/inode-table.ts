@@ -1,47 +1,15 @@
-/**
- * Inodes and names.
- *
- * The statements that listings use return rows as arrays: naming 22 columns for each of 100,000 rows costs more than
- * reading them.
- */
+/** Inodes and names. */
 
 import type BetterSqlite3 from "better-sqlite3";
-import type { ArchiveKey, ContentId, InodeNumber } from "../domain/ids.js";
-import type { FileTime } from "../domain/time.js";
+import type { ContentId, InodeNumber } from "../domain/ids.js";
 import { invariant } from "../lib/invariant.js";
 import { fileTypeMask, typeRegular } from "../vfs/attributes.js";
-import type { ContentPhase, DirectoryRow, InodeChanges, InodeRecord, NewInode } from "../vfs/catalog-port.js";
+import type { DirectoryRow, InodeChanges, InodeRecord, NameVisitor, NewInode } from "../vfs/catalog-port.js";
+import { DirectoryPages } from "./directory-pages.js";
+import { type Cells, inodeColumns, inodeJoined, inodeRecord } from "./inode-row.js";
 import type { NumberMint } from "./number-mint.js";
 import { type ColumnValue, PartialUpdate } from "./partial-update.js";
 import type { VaultTable } from "./vault-table.js";
-
-type InodeRow = [
-  ino: number,
-  vaultId: number | null,
-  mode: number,
-  nlink: number,
-  uid: number,
-  gid: number,
-  rdev: number,
-  sizeBytes: number,
-  atimeS: number,
-  atimeNs: number,
-  mtimeS: number,
-  mtimeNs: number,
-  ctimeS: number,
-  ctimeNs: number,
-  parent: number | null,
-  contentId: number | null,
-  version: number | null,
-  phase: ContentPhase | null,
-  archiveKey: number | null,
-  interrupted: number | null,
-];
-
-const inodeColumns = `i.ino, i.vault_id, i.mode, i.nlink, i.uid, i.gid, i.rdev, i.size_bytes,
-  i.atime_s, i.atime_ns, i.mtime_s, i.mtime_ns, i.ctime_s, i.ctime_ns, i.parent,
-  i.content_id, c.version, c.phase, c.archive_key, c.interrupted`;
-const inodeColumnCount = 20;
 
 const plainColumns = [
   ["mode", "mode"],
@@ -59,7 +27,6 @@ export interface EntryPlace {
   readonly name: string;
 }
 
-const noInode = 0;
 const setIdMask = 0o6000;
 
 export interface InodeNumbers {
@@ -70,9 +37,9 @@ export interface InodeNumbers {
 export class InodeTable {
   readonly #vaults: VaultTable;
   readonly #numbers: InodeNumbers;
-  readonly #find: BetterSqlite3.Statement<[number], InodeRow>;
-  readonly #lookup: BetterSqlite3.Statement<[number, string], InodeRow>;
-  readonly #list: BetterSqlite3.Statement<[number, number, number, number], [...InodeRow, number, string]>;
+  readonly #find: BetterSqlite3.Statement<[number], Cells>;
+  readonly #lookup: BetterSqlite3.Statement<[number, string], Cells>;
+  readonly #pages: DirectoryPages;
   readonly #isEmpty: BetterSqlite3.Statement<[number], number>;
   readonly #target: BetterSqlite3.Statement<[number], string | null>;
   readonly #anyName: BetterSqlite3.Statement<
@@ -82,7 +49,7 @@ export class InodeTable {
   readonly #privilegedModes: BetterSqlite3.Statement<[number, number, number], [InodeNumber, number]>;
   readonly #orphans: BetterSqlite3.Statement<[], number>;
   readonly #inVault: BetterSqlite3.Statement<[number], number>;
-  readonly #count: BetterSqlite3.Statement<[], number>;
+  readonly #largest: BetterSqlite3.Statement<[], number | null>;
   readonly #insert: BetterSqlite3.Statement<unknown[]>;
   readonly #remove: BetterSqlite3.Statement<[number]>;
   readonly #removeXattrs: BetterSqlite3.Statement<[number]>;
@@ -95,19 +62,14 @@ export class InodeTable {
   constructor(sql: BetterSqlite3.Database, vaults: VaultTable, numbers: InodeNumbers) {
     this.#vaults = vaults;
     this.#numbers = numbers;
-    const joined = "inode i LEFT JOIN content c ON c.id = i.content_id";
-    this.#find = sql.prepare<[number], InodeRow>(`SELECT ${inodeColumns} FROM ${joined} WHERE i.ino = ?`).raw();
+    const columns = inodeColumns.join();
+    this.#find = sql.prepare<[number], Cells>(`SELECT ${columns} FROM ${inodeJoined} WHERE i.ino = ?`).raw();
     this.#lookup = sql
-      .prepare<[number, string], InodeRow>(
-        `SELECT ${inodeColumns} FROM entry e CROSS JOIN ${joined} WHERE e.parent = ? AND e.name = ? AND i.ino = e.ino`,
+      .prepare<[number, string], Cells>(
+        `SELECT ${columns} FROM entry e CROSS JOIN ${inodeJoined} WHERE e.parent = ? AND e.name = ? AND i.ino = e.ino`,
       )
       .raw();
-    this.#list = sql
-      .prepare<[number, number, number, number], [...InodeRow, number, string]>(
-        `SELECT ${inodeColumns}, e.id, e.name FROM entry e CROSS JOIN ${joined}
-         WHERE e.parent = ? AND e.id > ? AND e.ino <> ? AND i.ino = e.ino ORDER BY e.id LIMIT ?`,
-      )
-      .raw();
+    this.#pages = new DirectoryPages(sql, vaults);
     this.#isEmpty = sql.prepare<[number], number>("SELECT NOT EXISTS (SELECT 1 FROM entry WHERE parent = ?)").pluck();
     this.#target = sql.prepare<[number], string | null>("SELECT target FROM inode WHERE ino = ?").pluck();
     this.#anyName = sql.prepare("SELECT parent, name, id FROM entry WHERE ino = ? ORDER BY parent, id LIMIT 1");
@@ -118,7 +80,7 @@ export class InodeTable {
       .raw();
     this.#orphans = sql.prepare<[], number>("SELECT ino FROM inode WHERE nlink = 0").pluck();
     this.#inVault = sql.prepare<[number], number>("SELECT ino FROM inode WHERE vault_id = ?").pluck();
-    this.#count = sql.prepare<[], number>("SELECT count(*) FROM inode").pluck();
+    this.#largest = sql.prepare<[], number | null>("SELECT max(ino) FROM inode").pluck();
     this.#insert = sql.prepare(`INSERT INTO inode (ino, vault_id, mode, nlink, uid, gid, rdev, size_bytes,
       atime_s, atime_ns, mtime_s, mtime_ns, ctime_s, ctime_ns, parent, target, file_id, content_id, versions)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
@@ -133,12 +95,12 @@ export class InodeTable {
 
   find(ino: InodeNumber): InodeRecord | undefined {
     const row = this.#find.get(ino);
-    return row && this.#toRecord(row);
+    return row && this.#record(row);
   }
 
   lookup(parent: InodeNumber, name: string): InodeRecord | undefined {
     const row = this.#lookup.get(parent, name);
-    return row && this.#toRecord(row);
+    return row && this.#record(row);
   }
 
   /** Regular files with set-user-id or set-group-id. */
@@ -146,14 +108,12 @@ export class InodeTable {
     return this.#privilegedModes.all(setIdMask, fileTypeMask, typeRegular);
   }
 
-  /** A vault's trash is not listed: `rsync --delete` would empty it. */
   list(parent: InodeNumber, cookie: number, limit: number): DirectoryRow[] {
-    const hidden = this.#vaults.trashIn(parent) ?? noInode;
-    return this.#list.all(parent, cookie, hidden, limit).map((row) => ({
-      inode: this.#toRecord(row as unknown as InodeRow),
-      cookie: row[inodeColumnCount] as number,
-      name: row[inodeColumnCount + 1] as string,
-    }));
+    return this.#pages.rows(parent, cookie, limit);
+  }
+
+  listNames(parent: InodeNumber, cookie: number, limit: number, each: NameVisitor): void {
+    this.#pages.names(parent, cookie, limit, each);
   }
 
   /** The rows after the first name of `ino`, in the order of a listing. */
@@ -196,8 +156,9 @@ export class InodeTable {
     return this.#inVault.all(vaultId) as InodeNumber[];
   }
 
-  count(): number {
-    return this.#count.get() ?? 0;
+  /** At least so many as there are: counting a million would hold up everybody for a tenth of a second. */
+  countAtMost(): number {
+    return this.#largest.get() ?? 0;
   }
 
   insert(inode: NewInode, fileId: string | null, content: ContentId | null = null): InodeNumber {
@@ -267,34 +228,7 @@ export class InodeTable {
     this.#setEntry.run(ino, parent, name);
   }
 
-  #toRecord(row: InodeRow): InodeRecord {
-    return {
-      ino: row[0] as InodeNumber,
-      vault: row[1] === null ? null : this.#vaults.nameOf(row[1]),
-      mode: row[2],
-      nlink: row[3],
-      uid: row[4],
-      gid: row[5],
-      rdev: row[6],
-      sizeBytes: row[7],
-      atime: time(row[8], row[9]),
-      mtime: time(row[10], row[11]),
-      ctime: time(row[12], row[13]),
-      parent: row[14] as InodeNumber | null,
-      content:
-        row[15] === null
-          ? null
-          : {
-              id: row[15] as ContentId,
-              version: row[16]!,
-              phase: row[17]!,
-              archive: row[18] as ArchiveKey | null,
-              interrupted: row[19] === 1,
-            },
-    };
+  #record(cells: Cells): InodeRecord {
+    return inodeRecord(cells, 0, this.#vaults);
   }
-}
-
-function time(seconds: number, nanoseconds: number): FileTime {
-  return { seconds, nanoseconds };
 }

@@ -78,11 +78,13 @@ export interface StatfsReply {
 export interface DirectorySink {
   /** How many entries with short names fit; a bound for asking the catalog. */
   readonly capacity: number;
+  /** Which entries it takes attributes of; those of others may be null. */
+  readonly takes: "all" | "directories" | "none";
   /**
    * Adds one entry; returns false, adding nothing, when the reply is full.
    *
    * @param cookie Where to go on after this entry; handed back as `cookie` of a later `readDirectory`.
-   * @param entry null for `.` and `..`, which the kernel does not count as looked up; then `ino` and `mode` are used.
+   * @param entry null for `.` and `..`, which the kernel does not count as looked up, and where no attributes are taken.
    */
   add(name: string, cookie: number, ino: InodeNumber, mode: number, entry: EntryReply | null): boolean;
 }
@@ -180,13 +182,12 @@ export interface FuseOperations {
   ): Promise<number>;
 
   openDirectory(caller: FuseCaller, ino: InodeNumber): Promise<OpenReply>;
-  /** `cookie`: 0 from the start, else that of the last entry the caller has. `plus`: entries with attributes. */
+  /** `cookie`: 0 from the start, else that of the last entry the caller has. */
   readDirectory(
     caller: FuseCaller,
     ino: InodeNumber,
     handle: HandleNumber,
     cookie: number,
-    plus: boolean,
     sink: DirectorySink,
   ): Promise<void>;
   releaseDirectory(ino: InodeNumber, handle: HandleNumber): Promise<void>;

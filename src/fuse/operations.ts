@@ -10,7 +10,7 @@ import { describeError, FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import { type InodeNumber, rootIno } from "../domain/ids.js";
 import { hours, type Milliseconds } from "../domain/time.js";
-import { type Attributes, typeDirectory } from "../vfs/attributes.js";
+import { type Attributes, isDirectory, typeDirectory } from "../vfs/attributes.js";
 import type { FileSystem, RequestedAttributes } from "../vfs/filesystem.js";
 import type { OpenIntent } from "../vfs/handle-table.js";
 import type { Place } from "../vfs/namespace.js";
@@ -241,17 +241,30 @@ export class FileSystemOperations implements FuseOperations {
     ino: InodeNumber,
     _handle: HandleNumber,
     cookie: number,
-    plus: boolean,
     sink: DirectorySink,
   ): Promise<void> {
     const directory = this.#in(ino);
     if (cookie < 1 && !sink.add(".", 1, ino, typeDirectory, null)) return;
     if (cookie < 2 && !sink.add("..", 2, this.#out(this.#parentOf(directory)), typeDirectory, null)) return;
-    for (const entry of this.#fs.list(directory, Math.max(cookie - 2, 0), sink.capacity)) {
+    const after = Math.max(cookie - 2, 0);
+    if (sink.takes === "all") this.#listAll(directory, after, sink);
+    else this.#listNames(directory, after, sink);
+  }
+
+  #listAll(directory: InodeNumber, after: number, sink: DirectorySink): void {
+    for (const entry of this.#fs.list(directory, after, sink.capacity)) {
       const reply = this.#entry(entry.attributes);
-      const { ino: number, mode } = reply.attributes;
-      if (!sink.add(entry.name, entry.cookie + 2, number, mode, plus ? reply : null)) return;
+      const { ino, mode } = reply.attributes;
+      if (!sink.add(entry.name, entry.cookie + 2, ino, mode, reply)) return;
     }
+  }
+
+  #listNames(directory: InodeNumber, after: number, sink: DirectorySink): void {
+    const withDirectories = sink.takes === "directories";
+    this.#fs.listNames(directory, after, sink.capacity, (name, cookie, ino, mode) => {
+      const entry = withDirectories && isDirectory(mode) ? this.#entry(this.#fs.attributes(ino)) : null;
+      return sink.add(name, cookie + 2, this.#out(ino), mode, entry);
+    });
   }
 
   async releaseDirectory(): Promise<void> {}

@@ -13,7 +13,7 @@ import { rootIno } from "../domain/ids.js";
 import { type Clock, type FileTime, fileTime } from "../domain/time.js";
 import type { CasService } from "../protocol/service.js";
 import { type Attributes, isDirectory, isRegular, permissionMask, typeRegular } from "./attributes.js";
-import type { CatalogPort, InodeChanges, InodeRecord } from "./catalog-port.js";
+import type { CatalogPort, InodeChanges, InodeRecord, NameVisitor } from "./catalog-port.js";
 import { type Caller, ColdOpens } from "./cold-opens.js";
 import { ExtendedAttributes } from "./extended-attributes.js";
 import { FileContents } from "./file-contents.js";
@@ -268,6 +268,11 @@ export class FileSystem {
     return rows.map((row) => ({ name: row.name, cookie: row.cookie, attributes: this.#attributesOf(row.inode) }));
   }
 
+  /** As `list`, of each entry only what a name says. */
+  listNames(directory: InodeNumber, cookie: number, limit: number, each: NameVisitor): void {
+    this.#catalog.listNames(this.#names.listable(directory).ino, cookie, limit, each);
+  }
+
   /** @throws FileSystemError "not-ready" below a vault whose inventory has not landed. */
   requireListable(directory: InodeNumber): InodeRecord {
     return this.#names.listable(directory);
@@ -297,7 +302,7 @@ export class FileSystem {
   }
 
   space(): ReturnType<StagingRoom["space"]> & { readonly inodes: number } {
-    return { ...this.room.space(), inodes: this.#catalog.counts().inodes };
+    return { ...this.room.space(), inodes: this.#catalog.inodesAtMost() };
   }
 
   /** Stops what goes on by itself. */

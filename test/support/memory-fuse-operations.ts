@@ -324,7 +324,6 @@ export class MemoryFuseOperations implements FuseOperations {
     ino: InodeNumber,
     handle: HandleNumber,
     cookie: number,
-    _plus: boolean,
     sink: DirectorySink,
   ): Promise<void> {
     this.listings += 1;

@@ -17,15 +17,16 @@ const readdir: Handler = (context, request, wire) => list(context, request, wire
 const readdirplus: Handler = (context, request, wire) => list(context, request, wire, true);
 
 function list(context: HandlerContext, request: KernelRequest, wire: RequestBytes, plus: boolean): void {
-  const { operations, replies, inodes, buffers } = context;
+  const { operations, replies, inodes, buffers, demand } = context;
   const { handle, offset: cookie, sizeBytes: askedBytes } = readTransfer(wire);
   const sizeBytes = Math.min(askedBytes, transferBytesMax);
   const lent = buffers.take(sizeBytes);
-  const listing = new DirectoryReply(lent, { sizeBytes, plus, inodes });
+  const shown = plus ? demand.ofPage(request.node, request.pid, cookie === 0) : null;
+  const listing = new DirectoryReply(lent, { sizeBytes, shown, inodes });
   let arrived = false;
   replies.when(
     request,
-    operations.readDirectory(request, request.node, handle, cookie, plus, listing),
+    operations.readDirectory(request, request.node, handle, cookie, listing),
     () => {
       arrived = replies.lent(request, lent, listing.usedBytes);
     },

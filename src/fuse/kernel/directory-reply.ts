@@ -5,11 +5,13 @@
  */
 
 import type { InodeNumber } from "../../domain/ids.js";
+import { isDirectory } from "../../vfs/attributes.js";
 import type { DirectorySink, EntryReply } from "../driver.js";
+import type { ShownAttributes } from "./attribute-demand.js";
 import type { DeviceBuffer } from "./device-buffer.js";
 import type { KnownInodes } from "./known-inodes.js";
 import { wireBytes } from "./protocol.js";
-import { putDirectoryEntry, putEntry, zero } from "./wire-reply.js";
+import { putDirectoryEntry, putEntry } from "./wire-reply.js";
 import { uint64 } from "./wire-request.js";
 
 const shortNameBytes = 8;
@@ -18,6 +20,9 @@ export class DirectoryReply implements DirectorySink {
   readonly capacity: number;
   readonly #buffer: DeviceBuffer;
   readonly #plus: boolean;
+  readonly takes: "all" | "directories" | "none";
+  /** The next file is shown without its attributes. */
+  #withholds: boolean;
   readonly #inodes: KnownInodes;
   readonly #end: number;
   /** Bytes in front of a name. */
@@ -26,13 +31,22 @@ export class DirectoryReply implements DirectorySink {
 
   constructor(
     buffer: DeviceBuffer,
-    options: { readonly sizeBytes: number; readonly plus: boolean; readonly inodes: KnownInodes },
+    options: {
+      readonly sizeBytes: number;
+      /** Of READDIRPLUS; null for READDIR. */
+      readonly shown: ShownAttributes | null;
+      readonly inodes: KnownInodes;
+    },
   ) {
     this.#buffer = buffer;
-    this.#plus = options.plus;
+    this.#plus = options.shown !== null;
+    this.takes = options.shown === null ? "none" : options.shown === "directories" ? "directories" : "all";
+    this.#withholds = options.shown === "all-but-one";
     this.#inodes = options.inodes;
     this.#end = wireBytes.replyHeader + options.sizeBytes;
-    this.#fixedBytes = wireBytes.directoryEntry + (options.plus ? wireBytes.entry : 0);
+    // Once for all entries: what follows names, and attributes that are not shown.
+    buffer.bytes.fill(0, wireBytes.replyHeader, this.#end);
+    this.#fixedBytes = wireBytes.directoryEntry + (this.#plus ? wireBytes.entry : 0);
     this.capacity = Math.floor(options.sizeBytes / (this.#fixedBytes + shortNameBytes));
   }
 
@@ -46,20 +60,24 @@ export class DirectoryReply implements DirectorySink {
     const nameBytes = this.#putName(name, nameStart);
     if (nameBytes < 0) return false;
     const { view } = this.#buffer;
-    if (this.#plus) this.#putEntry(entry);
+    if (this.#plus) this.#putEntry(this.#shows(mode) ? entry : null);
     const described = entry?.attributes ?? { ino, mode };
     const direntAt = nameStart - wireBytes.directoryEntry;
     putDirectoryEntry(view, direntAt, { ino: described.ino, cookie, nameBytes, mode: described.mode });
     this.#at = nameStart + aligned(nameBytes);
-    for (let index = nameStart + nameBytes; index < this.#at; index++) this.#buffer.bytes[index] = 0;
     return true;
   }
 
+  /** Whether the kernel gets the attributes of the next entry; without them it does not count as looked up. */
+  #shows(mode: number): boolean {
+    if (isDirectory(mode)) return true;
+    if (!this.#withholds) return this.takes === "all";
+    this.#withholds = false;
+    return false;
+  }
+
   #putEntry(entry: EntryReply | null): void {
-    if (entry === null) {
-      zero(this.#buffer.view, this.#at, wireBytes.entry);
-      return;
-    }
+    if (entry === null) return;
     const { ino, mode } = entry.attributes;
     this.#inodes.count(ino);
     this.#inodes.sawMode(ino, mode);

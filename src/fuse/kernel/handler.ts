@@ -2,6 +2,7 @@
 
 import type { InodeNumber } from "../../domain/ids.js";
 import type { FuseOperations } from "../driver.js";
+import type { AttributeDemand } from "./attribute-demand.js";
 import type { DeviceBuffer, TransferBuffers } from "./device-buffer.js";
 import type { KernelRequest } from "./kernel-request.js";
 import type { KnownInodes } from "./known-inodes.js";
@@ -22,8 +23,11 @@ export interface HandlerContext {
   readonly handles: OpenHandles;
   readonly buffers: TransferBuffers;
   readonly requests: RequestHolder;
+  readonly demand: AttributeDemand;
   /** The kernel's copy of the attributes of `ino` is no longer right. */
   attributesChanged(ino: InodeNumber): void;
+  /** The listing that the kernel may have kept of `directory` is not what we would answer now. */
+  listingChanged(directory: InodeNumber): void;
 }
 
 /**

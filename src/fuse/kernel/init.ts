@@ -12,7 +12,7 @@ import type { InitRequest } from "./wire-request.js";
  *   a changed mtime after our own write must not drop the pages.
  * - EXPORT_SUPPORT: inode numbers are never used again, so a file handle (NFS, open_by_handle_at) finds its file later.
  * - HANDLE_KILLPRIV_V2: without it each write first asks for `security.capability`.
- * - Not READDIRPLUS_AUTO: it makes `find -size` ask for each entry. Not WRITEBACK_CACHE: the kernel would own size and
+ * - Not READDIRPLUS_AUTO: it makes `find -size` ask for each entry; `AttributeDemand` decides instead. Not WRITEBACK_CACHE: the kernel would own size and
  *   mtime of open files. Locks are not asked for either, so the kernel keeps them itself.
  */
 const wantedFlags =

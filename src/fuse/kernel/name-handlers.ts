@@ -3,6 +3,7 @@
 import { constants } from "node:os";
 import { FileSystemError } from "../../domain/errors.js";
 import type { InodeNumber } from "../../domain/ids.js";
+import { isDirectory } from "../../vfs/attributes.js";
 import type { Handler, HandlerContext, HandlerTable } from "./handler.js";
 import type { KernelRequest } from "./kernel-request.js";
 import { opcode, renameFlag } from "./protocol.js";
@@ -19,10 +20,18 @@ import {
 
 const symlinkTargetBytesMax = 4095;
 
-const lookup: Handler = ({ operations, replies }, request, wire) => {
+const lookup: Handler = ({ operations, replies, demand, listingChanged }, request, wire) => {
   const name = existingName(wire);
-  if (name === undefined) replies.errno(request, constants.errno.ENOENT);
-  else replies.when(request, operations.lookup(request, request.node, name), (entry) => replies.entry(request, entry));
+  if (name === undefined) {
+    replies.errno(request, constants.errno.ENOENT);
+    return;
+  }
+  replies.when(request, operations.lookup(request, request.node, name), (entry) => {
+    replies.entry(request, entry);
+    // Who walks a tree looks its directories up.
+    if (entry.attributes === null || isDirectory(entry.attributes.mode)) return;
+    if (demand.lookedUp(request.node, request.pid)) listingChanged(request.node);
+  });
 };
 
 /** No entry has a name that is not UTF-8, so looking one up finds nothing; only making one is EILSEQ. */

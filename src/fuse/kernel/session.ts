@@ -11,6 +11,7 @@ import type { InodeNumber } from "../../domain/ids.js";
 import { deferred } from "../../lib/deferred.js";
 import { unreachable } from "../../lib/invariant.js";
 import type { FormerService, FuseOperations } from "../driver.js";
+import { AttributeDemand } from "./attribute-demand.js";
 import { attributeHandlers } from "./attribute-handlers.js";
 import { TransferBuffers } from "./device-buffer.js";
 import { directoryHandlers } from "./directory-handlers.js";
@@ -83,7 +84,9 @@ export class KernelSession {
       handles: this.#handles,
       buffers: new TransferBuffers(),
       requests: transport,
+      demand: new AttributeDemand(),
       attributesChanged: (ino) => this.invalidateInode(ino, false),
+      listingChanged: (directory) => this.invalidateInode(directory, true),
     };
     // Whoever waits for INIT hears of a failure; without a waiter it must not end the process.
     this.#initialised.promise.catch(() => undefined);

@@ -32,6 +32,7 @@ export async function listNames(readPage: (cookie: number, page: DirectorySink) 
 
 /** Takes one page of names. */
 class NamePage implements DirectorySink {
+  readonly takes = "none";
   readonly capacity = rowsOfPage;
   readonly names: string[] = [];
   readonly entries: NativeEntry[] = [];

@@ -65,7 +65,7 @@ export class PathOperations implements NativeOperations {
       const caller = callerWithoutDeadline;
       const { handle } = await this.#ops.openDirectory(caller, ino);
       try {
-        return await listNames((cookie, page) => this.#ops.readDirectory(caller, ino, handle, cookie, false, page));
+        return await listNames((cookie, page) => this.#ops.readDirectory(caller, ino, handle, cookie, page));
       } finally {
         await this.#ops.releaseDirectory(ino, handle);
       }
