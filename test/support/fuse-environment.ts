@@ -26,7 +26,7 @@ export interface CommandResult {
 export function run(
   command: string,
   commandArguments: readonly string[],
-  { timeoutMs = 60_000, env }: { readonly timeoutMs?: number; readonly env?: NodeJS.ProcessEnv } = {},
+  { timeoutMs = 110_000, env }: { readonly timeoutMs?: number; readonly env?: NodeJS.ProcessEnv } = {},
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
     const options = {
