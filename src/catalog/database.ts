@@ -25,10 +25,13 @@ export class Database {
   readonly sql: BetterSqlite3.Database;
   readonly #begin: BetterSqlite3.Statement;
   readonly #commit: BetterSqlite3.Statement;
+  readonly #rollback: BetterSqlite3.Statement;
   readonly #savepoint: BetterSqlite3.Statement;
   readonly #release: BetterSqlite3.Statement;
   readonly #rollbackTo: BetterSqlite3.Statement;
   #turn: Deferred<void> | undefined;
+  /** Nothing has been changed in this turn yet: who throws now is taken back with the transaction. */
+  #isUntouched = true;
   #afterCommit: (() => void)[] = [];
   readonly #soon: (() => void)[] = [];
   #soonTimer: NodeJS.Timeout | undefined;
@@ -53,28 +56,32 @@ export class Database {
     this.sql = openLocked(path);
     this.#begin = this.sql.prepare("BEGIN IMMEDIATE");
     this.#commit = this.sql.prepare("COMMIT");
+    this.#rollback = this.sql.prepare("ROLLBACK");
     this.#savepoint = this.sql.prepare("SAVEPOINT request");
     this.#release = this.sql.prepare("RELEASE request");
     this.#rollbackTo = this.sql.prepare("ROLLBACK TO request");
   }
 
   /**
-   * Runs `change` as a savepoint of this turn's transaction; when it throws, nothing of it stays.
+   * Runs `change` in this turn's transaction; when it throws, nothing of it stays. The first of a turn needs no savepoint.
    *
    * Resolves with its result when the turn is committed. When the commit fails, all promises of the turn reject and
    * nothing of the turn has happened.
    */
   mutate<T>(change: () => T): Promise<T> {
     const turn = this.#joinTurn();
+    const isFirst = this.#isUntouched;
     const callbacksBefore = this.#afterCommit.length;
     let result: T;
-    this.#savepoint.run();
+    this.#isUntouched = false;
+    if (!isFirst) this.#savepoint.run();
     try {
       result = change();
-      this.#release.run();
+      if (!isFirst) this.#release.run();
     } catch (error) {
       this.#afterCommit.length = callbacksBefore;
-      this.#undo(error);
+      if (isFirst) this.#undoTurn();
+      else this.#undo(error);
       return Promise.reject(error);
     }
     return turn.promise.then(() => result);
@@ -132,15 +139,19 @@ export class Database {
   }
 
   #joinTurn(): Deferred<void> {
-    if (this.#turn === undefined) {
-      this.#begin.run();
-      this.#turn = deferred<void>();
-      // The requests of this turn handle their own rejection; a turn that nobody waits for must not end the process.
-      this.#turn.promise.catch(() => {});
-      setImmediate(() => this.#commitTurn());
-      if (this.#soon.length > 0) this.runSoon();
-    }
+    if (this.#turn === undefined && this.#soon.length > 0) this.runSoon();
+    this.#turn ??= this.#beginTurn();
     return this.#turn;
+  }
+
+  #beginTurn(): Deferred<void> {
+    this.#begin.run();
+    this.#isUntouched = true;
+    const turn = deferred<void>();
+    // The requests of this turn handle their own rejection; a turn that nobody waits for must not end the process.
+    turn.promise.catch(() => {});
+    setImmediate(() => this.#commitTurn());
+    return turn;
   }
 
   #commitTurn(): void {
@@ -162,6 +173,13 @@ export class Database {
     for (const callback of callbacks) callback();
     turn.resolve();
     this.#syncNowAndThen();
+  }
+
+  // Who comes later in the same turn of the event loop begins another transaction.
+  #undoTurn(): void {
+    this.#turn = undefined;
+    if (this.sql.inTransaction) this.#rollback.run();
+    for (const listener of this.#rollbackListeners) listener();
   }
 
   // A full disk makes SQLite roll back the whole transaction by itself: then every request of the turn has failed.

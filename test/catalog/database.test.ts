@@ -68,6 +68,29 @@ test("a request that throws takes back its own changes and callbacks, and no oth
   await database.close();
 });
 
+test("a request that throws first in its turn leaves nothing, and who comes after it in the turn is committed", async () => {
+  const { database, values, add, insert } = await openTable();
+  let reloads = 0;
+  database.onRollback(() => reloads++);
+  const heard: string[] = [];
+  const fails = (change: typeof database.mutate) =>
+    change.call(database, () => {
+      insert.run(2);
+      database.afterCommit(() => heard.push("bad"));
+      throw new Error("no");
+    });
+  const failed = [fails(database.mutateSoon), fails(database.mutate), fails(database.mutate)];
+  const added = database.mutate(() => {
+    insert.run(1);
+    database.afterCommit(() => heard.push("good"));
+  });
+  const nested = database.mutate(() => add(3));
+  for (const one of failed) await expect(one).rejects.toThrow("no");
+  await Promise.all([added, nested]);
+  expect([values(), heard, reloads]).toEqual([[1, 3], ["good"], 3]);
+  await database.close();
+});
+
 test("when the commit fails every request of the turn is an error, nothing of it has happened, and memory is read again", async () => {
   const { database, values, add } = await openTable();
   let reloads = 0;
