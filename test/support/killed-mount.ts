@@ -125,8 +125,9 @@ export class KilledMount implements AsyncDisposable {
       const life = this.#spare ?? this.#spawn();
       this.#spare = undefined;
       this.#life = life;
-      await run("umount", ["-l", this.#place.mountpoint]);
       await life.loaded;
+      // Only now: of a process that died while it mounted, the program `mount` goes on by itself for a moment.
+      await run("umount", ["-l", this.#place.mountpoint]);
       await this.watch(watch?.());
       await Promise.race([life.mounted, life.ended]);
       if (this.isDead) this.#bury();
