@@ -20,10 +20,11 @@ import type { ContentRecord, InodeRecord } from "../vfs/catalog-port.js";
 import type { ColdOpens } from "../vfs/cold-opens.js";
 import type { PathFailure, RestorePlan, RestoreProgress, RestoreRequest, RestoreResult } from "./control-api.js";
 import type { MountPaths, NamedFile } from "./mount-paths.js";
+import { RangeRestore, type RangeRestoreParts } from "./range-restore.js";
 import { RestoreTally } from "./restore-tally.js";
 
-export interface BatchRestoreParts {
-  readonly cache: Pick<ContentCache, "has">;
+export interface BatchRestoreParts extends RangeRestoreParts {
+  readonly cache: ContentCache;
   readonly recalls: RestoreManager;
   readonly coldOpens: ColdOpens;
   readonly paths: MountPaths;
@@ -54,10 +55,17 @@ const recallsPerTurn = 16;
 
 export class BatchRestore {
   readonly #parts: BatchRestoreParts;
+  readonly #ranges: RangeRestore;
   readonly #batches = new Map<string, Batch>();
 
   constructor(parts: BatchRestoreParts) {
     this.#parts = parts;
+    this.#ranges = new RangeRestore(parts);
+  }
+
+  /** See `ControlApi.readRestored`. */
+  read(request: Parameters<RangeRestore["read"]>[0]): Promise<{ readonly data: string }> {
+    return this.#ranges.read(request);
   }
 
   /** A service that does not answer soon makes the price an upper bound, and no error. */
@@ -83,6 +91,7 @@ export class BatchRestore {
       vaults.set(vault, listed);
       return listed;
     };
+    if (request.range !== undefined) return this.#ranges.plan(request, jobsIn);
     for await (const { record } of paths.files(request.paths, request)) await this.#count(record, tally, jobsIn);
     return tally.plan((await Promise.all(vaults.values())).every((jobs) => jobs !== undefined));
   }
@@ -123,6 +132,7 @@ export class BatchRestore {
   }
 
   async restore(request: RestoreRequest & { readonly wait: boolean; readonly batch?: string }, signal: AbortSignal) {
+    if (request.range !== undefined) return this.#ranges.restore(request, signal);
     const batch: Batch = { archives: new Map(), files: 0, bytes: 0, landed: 0, landedBytes: 0, failed: 0 };
     if (request.batch !== undefined) this.#batches.set(request.batch, batch);
     try {

@@ -32,6 +32,16 @@ export interface ControlApi {
     request: RestoreRequest & { readonly wait: boolean; readonly batch?: string },
     signal: AbortSignal,
   ): Promise<RestoreResult>;
+  /**
+   * Bytes of a file of which they, or all, have been restored, as base64; at most 1 MiB.
+   *
+   * @throws FileSystemError "not-restored" when they are not here, or not here any more.
+   */
+  readRestored(request: {
+    readonly path: MountPath;
+    readonly start: number;
+    readonly length: number;
+  }): Promise<{ readonly data: string }>;
   /** How far a `restore` is that somebody waits for; null when it has ended. */
   restoreProgress(request: { readonly batch: string }): Promise<RestoreProgress | null>;
   /** What files cost to keep, to bring back and to delete; without a path everything that is billed. */
@@ -62,9 +72,13 @@ export interface RestoreRequest {
   readonly recursive: boolean;
   /** The mount's own tier when absent. */
   readonly tier?: RetrievalTier;
+  /** Only these bytes of the one file that is named; `end` is not one of them, null is the end of the file. */
+  readonly range?: { readonly start: number; readonly end: number | null };
 }
 
 export interface RestorePlan {
+  /** null: whole files. With a part, `files` and what is counted with them are its jobs, and `bytes` its bytes. */
+  readonly part: RestoredPart | null;
   readonly tier: RetrievalTier;
   readonly files: number;
   readonly bytes: number;
@@ -92,6 +106,15 @@ export interface RestorePlan {
     readonly price: number;
     readonly readyInMs: { readonly from: number; readonly to: number };
   }[];
+}
+
+/** What is restored of a file: whole MiBs, or up to the end of the file. */
+export interface RestoredPart {
+  readonly path: string;
+  readonly start: number;
+  readonly end: number;
+  /** Whether reading it in the mount needs no more than it: `--partial-recall` for a file of that size. */
+  readonly isReadable: boolean;
 }
 
 export interface RestoreProgress {

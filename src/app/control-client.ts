@@ -47,6 +47,7 @@ export function controlClient(
     setPinned: (request) => call("setPinned", request),
     planRestore: (request) => call("planRestore", request),
     restore: (request, signal) => call("restore", request, signal),
+    readRestored: (request) => call("readRestored", request),
     cost: (request) => call("cost", request),
     ledger: (request) => call("ledger", request),
     takeOverVault: (request) => call("takeOverVault", request),

@@ -78,6 +78,7 @@ const methods: { readonly [M in ControlMethod]: (api: ControlApi, request: unkno
     setPinned: (api, request) => api.setPinned(parsed("setPinned", request)),
     planRestore: (api, request) => api.planRestore(parsed("planRestore", request)),
     restore: (api, request, signal) => api.restore(parsed("restore", request), signal),
+    readRestored: (api, request) => api.readRestored(parsed("readRestored", request)),
     cost: (api, request) => api.cost(parsed("cost", request)),
     ledger: (api, request) => api.ledger(parsed("ledger", request)),
     takeOverVault: (api, request) => api.takeOverVault(parsed("takeOverVault", request)),

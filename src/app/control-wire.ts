@@ -5,6 +5,7 @@
  */
 
 import { z } from "zod";
+import { MIB } from "../domain/bytes.js";
 import { CasfsError, describeError, type ErrorKind, FileSystemError, UsageError } from "../domain/errors.js";
 import { retrievalTiers } from "../protocol/service.js";
 import type { ControlApi } from "./control-api.js";
@@ -18,7 +19,9 @@ const name = z
 const paths = z.array(z.array(name));
 const tier = z.enum(retrievalTiers).exactOptional();
 const batch = z.string().min(1).max(64);
-const restoreRequest = { paths, recursive: z.boolean(), tier };
+const offset = z.int().min(0);
+const range = z.object({ start: offset, end: offset.nullable() }).exactOptional();
+const restoreRequest = { paths, recursive: z.boolean(), tier, range };
 
 /** The request of every method; what a client of another version sends besides is left out. */
 export const requestSchemas = {
@@ -29,6 +32,7 @@ export const requestSchemas = {
   setPinned: z.object({ paths, pinned: z.boolean() }),
   planRestore: z.object(restoreRequest),
   restore: z.object({ ...restoreRequest, wait: z.boolean(), batch: batch.exactOptional() }),
+  readRestored: z.object({ path: z.array(name), start: offset, length: z.int().min(1).max(MIB) }),
   restoreProgress: z.object({ batch }),
   cost: z.object({ paths }),
   ledger: z.object({ since: z.iso.datetime().nullable() }),

@@ -264,6 +264,7 @@ function controlOf(parts: MountParts, root: InodeNumber): MountControl {
     clock: systemClock,
     observer: options.observer,
     tier: config.tier,
+    partialOverBytes: config.partialRecall ?? null,
     prices: config.prices,
     vault: config.vault ?? null,
     cacheBytesMax: config.cacheSize,

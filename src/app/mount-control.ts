@@ -47,7 +47,7 @@ import { RecallStatusReports } from "./recall-status.js";
 export interface MountControlParts {
   readonly catalog: Catalog;
   readonly cache: ContentCache;
-  readonly partial: Pick<PartialContents, "landedBytes">;
+  readonly partial: Pick<PartialContents, "landedBytes" | "openPartial">;
   readonly budget: StagingBudget;
   readonly uploads: UploadQueue;
   readonly streams: Pick<Streamer, "snapshot">;
@@ -65,6 +65,8 @@ export interface MountControlParts {
   readonly observer: Observer;
   readonly about: Pick<StatusReport, "mountpoint" | "pid" | "stateDirectory" | "service">;
   readonly tier: RetrievalTier;
+  /** `--partial-recall`; null: files are recalled whole. */
+  readonly partialOverBytes: number | null;
   readonly prices: PriceTable;
   /** The one vault that is shown; null for all. */
   readonly vault: VaultName | null;
@@ -89,7 +91,8 @@ export class MountControl implements ControlApi {
   constructor(parts: MountControlParts) {
     this.#parts = parts;
     const { coldOpens } = parts.fileSystem;
-    this.#batches = new BatchRestore({ ...parts, coldOpens, isLocal: parts.about.service.local });
+    const isLocal = parts.about.service.local;
+    this.#batches = new BatchRestore({ ...parts, coldOpens, isLocal });
     this.#survey = new CostSurvey({
       ...parts,
       isFree: parts.about.service.local,
@@ -201,6 +204,10 @@ export class MountControl implements ControlApi {
 
   restore(request: RestoreRequest & { readonly wait: boolean; readonly batch?: string }, signal: AbortSignal) {
     return this.#batches.restore(request, signal);
+  }
+
+  readRestored(request: { readonly path: MountPath; readonly start: number; readonly length: number }) {
+    return this.#batches.read(request);
   }
 
   async restoreProgress({ batch }: { readonly batch: string }): Promise<RestoreProgress | null> {

@@ -47,20 +47,21 @@ export class RestoreTally {
     this.#counts.bytes += sizeBytes;
   }
 
-  cold(sizeBytes: ByteCount, underWay: UnderWay | undefined): void {
+  /** @param archiveSizeBytes By which the service decides on a tier, when only a part of the archive is restored. */
+  cold(sizeBytes: ByteCount, underWay: UnderWay | undefined, archiveSizeBytes = sizeBytes): void {
     const counts = this.#counts;
     counts.files += 1;
     counts.bytes += sizeBytes;
-    counts.tooLarge += sizeBytes > expeditedSizeBytesMax ? 1 : 0;
+    counts.tooLarge += archiveSizeBytes > expeditedSizeBytesMax ? 1 : 0;
     const { prices } = this.#options;
     if (!underWay?.isOurs) this.#cost.traffic += trafficPrice(prices, sizeBytes);
     if (underWay !== undefined) {
       counts.running += 1;
-      if (!this.#isSlower(underWay, sizeBytes)) return;
+      if (!this.#isSlower(underWay, archiveSizeBytes)) return;
       counts.slower += 1;
     }
     for (const tier of retrievalTiers) {
-      this.#cost.tiers[tier] += retrievalPrice(prices, sizeBytes, 1, acceptedTier(tier, sizeBytes));
+      this.#cost.tiers[tier] += retrievalPrice(prices, sizeBytes, 1, acceptedTier(tier, archiveSizeBytes));
     }
   }
 
@@ -68,7 +69,7 @@ export class RestoreTally {
   plan(jobsKnown: boolean): RestorePlan {
     const { prices, isLocal, wanted, usual } = this.#options;
     const tier = wanted ?? usual;
-    const known = { ...this.#counts, jobsKnown, tier, currency: prices.currency };
+    const known = { ...this.#counts, jobsKnown, tier, currency: prices.currency, part: null };
     if (isLocal) return { ...known, price: 0, trafficPrice: 0, readyInMs: null, otherTiers: [] };
     const { tiers, traffic } = this.#cost;
     const others = retrievalTiers.filter((each) => each !== tier);

@@ -81,6 +81,18 @@ export function rangeArgument(text: string): { readonly start: number; readonly 
   throw new InvalidArgumentError("A range is FIRST-LAST in bytes, both included, such as 0-1048575");
 }
 
+/** `FROM-TO` as sizes, without the byte at TO, or `FROM-`: a part of a file. */
+export function partArgument(text: string): { readonly start: number; readonly end: number | null } {
+  const [from = "", to, ...rest] = text.split("-");
+  if (from === "" || to === undefined || rest.length > 0) {
+    throw new InvalidArgumentError("A part is FROM-TO, such as 10MiB-20MiB, or FROM- for all from there on");
+  }
+  const start = sizeArgument(from);
+  const end = to === "" ? null : sizeArgument(to);
+  if (end === null || end > start) return { start, end };
+  throw new InvalidArgumentError("TO is the first byte that is not wanted, so it is larger than FROM");
+}
+
 /** What `--range`, or `--start` and `--size`, ask for; undefined when nothing is. `end` undefined: to the end. */
 export function chosenSpan({
   range,

@@ -19,6 +19,8 @@ export function totalPrice(plans: readonly RestorePlan[]): number {
 
 /** One line for each mount's order, and one for what is here already. */
 export function planLines(plans: readonly RestorePlan[]): string[] {
+  const [only] = plans;
+  if (only?.part != null && only.files === 0) return ["nothing to restore: these bytes are here already"];
   const orders = plans.filter(({ files }) => files > 0).flatMap((plan) => [orderLine(plan), ...otherLines(plan)]);
   const here = plans.reduce((total, { cachedFiles, localFiles }) => total + cachedFiles + localFiles, 0);
   if (orders.length === 0) return [`nothing to restore: ${counted(here, "file")} here already`];
@@ -26,16 +28,18 @@ export function planLines(plans: readonly RestorePlan[]): string[] {
 }
 
 function orderLine(plan: RestorePlan): string {
-  const { files, bytes, running, slower, price, tier, currency } = plan;
+  const { files, bytes, running, slower, price, tier, currency, part } = plan;
   const traffic = trafficText(plan.trafficPrice, currency);
+  const subject =
+    part === null ? counted(files, "file") : `bytes ${part.start}-${part.end} in ${counted(files, "job")}`;
   if (running === files && slower === 0) {
-    return `${counted(files, "file")}, ${formatSize(bytes)}: already under way, free of charge${traffic}`;
+    return `${subject}, ${formatSize(bytes)}: already under way, free of charge${traffic}`;
   }
   const existing = [
     ...(running === slower ? [] : [`${running - slower} already under way, free`]),
     ...(slower === 0 ? [] : [`${slower} under way at a slower tier: for those a second job is ordered`]),
   ].join("; ");
-  const what = `${counted(files, "file")}${existing && ` (${existing})`}, ${formatSize(bytes)} to restore at tier ${tier}`;
+  const what = `${subject}${existing && ` (${existing})`}, ${formatSize(bytes)} to restore at tier ${tier}`;
   const cost = price === 0 ? "free of charge" : priceText(price, currency);
   return `${what}: ${cost}, ${readyText(plan)}${traffic}`;
 }

@@ -4,6 +4,7 @@ import { planLines, totalPrice } from "../../src/cli/restore-plan-text.js";
 
 const hour = 3_600_000;
 const plan: RestorePlan = {
+  part: null,
   tier: "standard",
   files: 12,
   bytes: 3 * 2 ** 30,

@@ -8,9 +8,12 @@ import { FileSystemError } from "../../domain/errors.js";
 import { formatSize } from "../../lib/amount-text.js";
 import { expeditedSizeBytesMax } from "../../protocol/limits.js";
 import { type RetrievalTier, retrievalTiers } from "../../protocol/service.js";
+import { partArgument } from "../arguments.js";
 import { failureLine, type MountSelection, selectMounts, withControl } from "../casfs-mount.js";
+import { CommandLineError } from "../failure.js";
 import { type PlannedMount, planLines, totalPrice } from "../restore-plan-text.js";
 import { showRestoreProgress } from "../restore-progress.js";
+import { PartOutput } from "../restored-part.js";
 import { stopSignals } from "../stop-signals.js";
 import { counted, type Terminal } from "../terminal.js";
 
@@ -19,6 +22,8 @@ interface RestoreFlags {
   readonly tier?: RetrievalTier;
   readonly wait?: boolean;
   readonly yes?: boolean;
+  readonly range?: ReturnType<typeof partArgument>;
+  readonly output?: string;
 }
 
 export function addRestoreCommand(program: Command, terminal: Terminal): void {
@@ -29,24 +34,57 @@ export function addRestoreCommand(program: Command, terminal: Terminal): void {
     .option("-r, --recursive", "with directories, and all files below them")
     .addOption(new Option("--tier <TIER>", "retrieval tier, else the mount's").choices(retrievalTiers))
     .option("--wait", "return when the files are here")
+    .option("--range <FROM-TO>", "only this part of one file, such as 10MiB-20MiB, in whole MiBs", partArgument)
+    .option("-o, --output <FILE>", "with --range: wait, and write these bytes to a new file")
     .option("--yes", "go on although it costs money")
     .action((paths: string[], flags: RestoreFlags) => restore(paths, flags, terminal));
 }
 
 async function restore(paths: readonly string[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
+  checkRange(paths, flags);
+  const output = flags.output === undefined ? undefined : await PartOutput.create(flags.output);
+  try {
+    await restoreInto(paths, flags, { output, terminal });
+    // Nothing was ordered, or nothing came.
+    if (terminal.exitCode !== 0) await output?.remove();
+  } catch (error) {
+    await output?.remove();
+    throw error;
+  }
+}
+
+/** @throws CommandLineError for options that do not go together. */
+function checkRange(paths: readonly string[], { range, output, recursive }: RestoreFlags): void {
+  if (range === undefined && output === undefined) return;
+  if (range === undefined)
+    throw new CommandLineError("Cannot use --output without --range: a whole file is read in the mount");
+  if (paths.length !== 1 || recursive) throw new CommandLineError("Cannot use --range with more than one file");
+}
+
+interface Surroundings {
+  readonly output: PartOutput | undefined;
+  readonly terminal: Terminal;
+}
+
+async function restoreInto(paths: readonly string[], flags: RestoreFlags, { output, terminal }: Surroundings) {
   const selections = await selectMounts(paths);
   const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
   const plans = planned.map(({ plan }) => plan);
   refuseTooLarge(plans, flags);
+  refuseUnreadable(planned, flags);
   for (const line of planLines(plans)) terminal.print(line);
-  if (plans.every(({ files }) => files === 0)) return;
+  if (plans.every(({ files }) => files === 0)) {
+    if (output !== undefined) await writePart(planned[0]!, output, { flags, terminal });
+    return;
+  }
   if (totalPrice(plans) > 0 && !(await agreed(flags, terminal))) {
     terminal.exitCode = 3;
     return;
   }
   using stop = stopSignals({ what: "Waiting for the recalls", onRepeated: () => process.exit(130) });
   try {
-    await order(planned, flags, terminal, stop.signal);
+    await order(planned, { ...flags, wait: flags.wait || output !== undefined }, terminal, stop.signal);
+    if (output !== undefined && terminal.exitCode === 0) await writePart(planned[0]!, output, { flags, terminal });
   } catch (error) {
     if (!stop.signal.aborted) throw error;
     terminal.tell("casfs: interrupted; the recalls go on. The same command joins them, and orders nothing twice");
@@ -64,12 +102,34 @@ function refuseTooLarge(plans: readonly RestorePlan[], { tier }: RestoreFlags): 
   });
 }
 
+/** @throws FileSystemError "not-supported" before anything is paid for that could not be read by itself. */
+function refuseUnreadable(planned: readonly Planned[], { output }: RestoreFlags): void {
+  const part = planned[0]?.plan.part;
+  if (part == null || part.isReadable || output !== undefined) return;
+  throw new FileSystemError(
+    "not-supported",
+    `Cannot restore a part of ${part.path} for reading: this mount would recall the rest of it, too`,
+    { hint: "Write the part with --output FILE, or mount with --partial-recall and a size below that of the file" },
+  );
+}
+
+async function writePart(
+  { mount, request }: Planned,
+  output: PartOutput,
+  { flags, terminal }: { readonly flags: RestoreFlags; readonly terminal: Terminal },
+): Promise<void> {
+  const bytes = await withControl(mount, (api) => output.fill(api, request.paths[0]!, flags.range!));
+  terminal.print(`${formatSize(bytes)} written to ${flags.output}`);
+}
+
 interface Planned extends MountSelection, PlannedMount {
   readonly request: RestoreRequest;
 }
 
-async function planOf(selection: MountSelection, { recursive = false, tier }: RestoreFlags): Promise<Planned> {
-  const request = { paths: selection.paths, recursive, ...(tier === undefined ? {} : { tier }) };
+async function planOf(selection: MountSelection, flags: RestoreFlags): Promise<Planned> {
+  const { recursive = false, tier, range } = flags;
+  const chosen = { ...(tier === undefined ? {} : { tier }), ...(range === undefined ? {} : { range }) };
+  const request = { paths: selection.paths, recursive, ...chosen };
   return { ...selection, request, plan: await withControl(selection.mount, (api) => api.planRestore(request)) };
 }
 
@@ -98,11 +158,12 @@ async function order(
   );
   const sum = (count: (result: (typeof results)[number]) => number) =>
     results.reduce((total, result) => total + count(result), 0);
+  const noun = flags.range === undefined ? "file" : "part";
   terminal.print(
     wait
       ? `${counted(
           sum(({ landed }) => landed),
-          "file",
+          noun,
         )} restored`
       : `${counted(
           sum(({ started }) => started),

@@ -1,0 +1,58 @@
+/**
+ * `casfs restore --output`: bytes that were restored of a file, written to a file of their own.
+ *
+ * Never: overwrites a file; leaves one that has not all bytes.
+ */
+
+import { type FileHandle, open, rm } from "node:fs/promises";
+import type { ControlApi, MountPath } from "../app/control-api.js";
+import { MIB } from "../domain/bytes.js";
+import { FileSystemError } from "../domain/errors.js";
+
+/** An output file that is there, and empty, before anything is paid for. */
+export class PartOutput {
+  readonly #path: string;
+  readonly #file: FileHandle;
+
+  private constructor(path: string, file: FileHandle) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** @throws FileSystemError when it cannot be made, or is there already. */
+  static async create(path: string): Promise<PartOutput> {
+    try {
+      return new PartOutput(path, await open(path, "wx"));
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      if (code === "EEXIST") throw new FileSystemError("exists", `Cannot write to ${path}: it is there already`);
+      throw new FileSystemError("unavailable", `Cannot write to ${path}: ${message}`, { cause });
+    }
+  }
+
+  /** Writes `range` of `file`, of which all has been restored, and syncs it. @returns the number of bytes. */
+  async fill(
+    api: Pick<ControlApi, "readRestored">,
+    file: MountPath,
+    { start, end }: { readonly start: number; readonly end: number | null },
+  ): Promise<number> {
+    let position = start;
+    while (end === null || position < end) {
+      const length = end === null ? MIB : Math.min(MIB, end - position);
+      const { data } = await api.readRestored({ path: file, start: position, length });
+      const bytes = Buffer.from(data, "base64");
+      if (bytes.length === 0) break; // The end of the file.
+      await this.#file.writeFile(bytes);
+      position += bytes.length;
+    }
+    await this.#file.sync();
+    await this.#file.close();
+    return position - start;
+  }
+
+  /** Nothing comes of it. */
+  async remove(): Promise<void> {
+    await this.#file.close().catch(() => undefined);
+    await rm(this.#path, { force: true });
+  }
+}
