@@ -79,6 +79,8 @@ export class PartialContents implements WindowSink, CacheTenant {
   openPartial(archive: ColdArchive): PartialReader {
     const entry = this.#use(archive);
     entry.openCount += 1;
+    const { key, lastUsedAt, readSinceLanding } = entry;
+    if (!entry.isEmpty) this.#uses.add({ key, lastUsedAt, readSinceLanding });
     return new PartialReader(entry, {
       path: this.#parts.layout.partial(archive.key),
       onRead: () => this.#wasRead(entry),
@@ -92,6 +94,8 @@ export class PartialContents implements WindowSink, CacheTenant {
   async begin(archive: ColdArchive, window: ArchiveWindow): Promise<WindowLanding> {
     const entry = this.#use(archive);
     await this.#othersEnd(entry, window);
+    // Meanwhile the archive may have become whole, or its windows may have been dropped.
+    if (entry.state !== "here") return this.begin(archive, window);
     const ended = deferred<void>();
     entry.landings.set(window, ended);
     const onEnd = () => {

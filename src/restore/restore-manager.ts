@@ -352,10 +352,12 @@ export class RestoreManager {
       this.#advance(recall, "job-known");
       try {
         const job = await this.#retrieve(recall);
-        await this.#landing.land(recall, job);
+        // A recall of the whole may have been faster than that of a window.
+        if (isOfWhole(recall) || !this.#isHere(recall)) await this.#landing.land(recall, job);
         this.#advance(recall, "verified");
         return;
       } catch (error) {
+        if (!isOfWhole(recall) && this.#isHere(recall)) return;
         // A second time nothing is paid for what nobody wants.
         if (!isMissing(error) || recall.replaced >= replacementJobsMax || !this.#wishes.isWanted(recall)) throw error;
         gone = recall.job!;

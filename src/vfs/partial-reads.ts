@@ -240,7 +240,7 @@ function notHere({ id }: ColdArchive, { nonBlock }: ReadManner): Error {
 }
 
 function mapped({ id }: ColdArchive): FileSystemError {
-  return new FileSystemError("unavailable", `Cannot map archive ${id}: not all of it is here`, {
+  return new FileSystemError("unavailable", `Cannot map or splice archive ${id}: not all of it is here`, {
     hint: "Run `casfs restore` on the file first",
   });
 }

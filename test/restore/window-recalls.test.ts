@@ -5,9 +5,9 @@ import { expect, test } from "vitest";
 import { byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import { CorruptError, ServiceError } from "../../src/domain/errors.js";
 import { vaultName } from "../../src/domain/ids.js";
-import { hours, seconds } from "../../src/domain/time.js";
+import { hours, minutes, seconds } from "../../src/domain/time.js";
 import { archiveWindow } from "../../src/protocol/archive-window.js";
-import type { CasService, JobRequest, TreeHashHex } from "../../src/protocol/service.js";
+import type { CasService, JobRequest, RetrievalTier, TreeHashHex } from "../../src/protocol/service.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { JobPoller } from "../../src/restore/job-poller.js";
 import type { ColdArchive } from "../../src/restore/ports.js";
@@ -25,14 +25,15 @@ const standard = { tier: "standard" } as const;
 
 interface WorldOptions {
   readonly autoAdvance?: boolean;
+  readonly retrievalMs?: Record<RetrievalTier, number>;
   /** Changes what the service answers. */
   readonly wrap?: (service: MemoryCasService) => Partial<CasService>;
 }
 
-async function world({ autoAdvance = true, wrap = () => ({}) }: WorldOptions = {}) {
+async function world({ autoAdvance = true, retrievalMs, wrap = () => ({}) }: WorldOptions = {}) {
   const disk = await CacheFixture.create();
   const clock = new FakeClock({ autoAdvance });
-  const memory = new MemoryCasService({ clock });
+  const memory = new MemoryCasService({ clock, ...(retrievalMs !== undefined && { retrievalMs }) });
   const { listJobs, describeJob, initiateJob, getJobOutput } = memory;
   const bound = { listJobs, describeJob, initiateJob, getJobOutput };
   for (const [name, call] of Object.entries(bound)) Object.assign(bound, { [name]: call.bind(memory) });
@@ -115,6 +116,27 @@ test("a recall that brings more is joined, in this process and in the service", 
   expect(budget.refunded.map(({ sizeBytes }) => sizeBytes)).toEqual([2 * MIB]);
   expect(memory.bytesServed).toBe(size + 2 * MIB);
   expectBytes(await readWindow(disk, archive, 2 * MIB, 4 * MIB), bytes.subarray(2 * MIB, 4 * MIB));
+});
+
+test("a window whose archive has landed meanwhile is not fetched again", async () => {
+  const retrievalMs = { expedited: 1000, standard: hours(4), bulk: hours(10) };
+  const { disk, clock, memory, newManager, store, ordered } = await world({ autoAdvance: false, retrievalMs });
+  await using _disk = disk;
+  const { archive, bytes } = await store(1);
+  const manager = newManager();
+  const reader = disk.partial.openPartial(archive);
+  const window = manager.recallWindow(archive, windowOf(0, MIB), standard);
+  const whole = manager.recall(archive, { tier: "expedited" });
+  await clock.advance(minutes(1));
+  await whole;
+  expect(reader.state).toBe("landed");
+  await clock.advance(hours(5));
+  await window;
+  expect(ordered).toEqual([[0, 1], null]);
+  expect([memory.bytesServed, disk.cache.usage().partialContents]).toEqual([size, 0]);
+  expectBytes(await disk.read(1), bytes);
+  await reader.close();
+  await manager.close();
 });
 
 test("windows to recall leave out what is here and what is under way", async () => {
