@@ -1,9 +1,12 @@
 /** Writing several buffers at a place of a file, however many the system takes at a time. */
 
-import type { FileHandle } from "node:fs/promises";
+/** A file that takes some of what it is given, and says how much; such as a `FileHandle`. */
+interface VectorFile {
+  writev(chunks: readonly Uint8Array[], position: number): Promise<{ readonly bytesWritten: number }>;
+}
 
 /** Writes `chunks` one behind the other from `offset` on; all of them, or it throws the system's error. */
-export async function writeAllAt(file: FileHandle, chunks: readonly Uint8Array[], offset: number): Promise<void> {
+export async function writeAllAt(file: VectorFile, chunks: readonly Uint8Array[], offset: number): Promise<void> {
   let rest = [...chunks];
   let position = offset;
   while (rest.length > 0) {

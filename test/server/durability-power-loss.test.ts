@@ -16,6 +16,10 @@ vi.mock("node:fs/promises", async (original) => {
   shared.disk = new DurableDisk();
   return recordingSyncs(await original(), shared.disk);
 });
+vi.mock("node:fs", async (original) => {
+  const { recordingDescriptors } = await import("../support/recorded-descriptors.js");
+  return recordingDescriptors(await original(), () => shared.disk);
+});
 
 let server: LocalServer;
 

@@ -16,6 +16,7 @@ import { GivenMemory } from "../../lib/given-memory.js";
 import { lentBlocks } from "../../lib/lent-blocks.js";
 import { SharedRun } from "../../lib/shared-run.js";
 import type { ContentDigest } from "../../protocol/tree-hash.js";
+import { BodyFile } from "./body-file.js";
 import { type ByteSource, receiveInto } from "./body-sink.js";
 import { FreeSpace } from "./free-space.js";
 
@@ -82,12 +83,12 @@ export class BodyFiles {
     await this.#space.check();
     const fileId = this.#nextFileId++;
     await this.#prepareDirectoryOf(fileId);
-    const handle = await open(this.#path(fileId), "wx", 0o600);
-    const discard = () => this.#discard(fileId, handle);
+    const file = new BodyFile(this.#path(fileId));
+    const discard = () => this.#discard(fileId, file);
     try {
-      const digest = await receiveInto(handle, source, this.#memory);
+      const digest = await receiveInto(file, source, this.#memory);
       await this.#space.take(digest.sizeBytes);
-      return { fileId, digest, discard, publish: () => this.#publish(fileId, handle) };
+      return { fileId, digest, discard, publish: () => this.#publish(fileId, file) };
     } catch (error) {
       await discard();
       throw error;
@@ -119,14 +120,14 @@ export class BodyFiles {
     }
   }
 
-  async #discard(fileId: number, handle: FileHandle): Promise<void> {
-    await handle.close().catch(() => undefined);
+  async #discard(fileId: number, file: BodyFile): Promise<void> {
+    closeQuietly(file);
     await removeIfPresent(this.#path(fileId)).catch(() => undefined);
   }
 
-  async #publish(fileId: number, handle: FileHandle): Promise<void> {
-    const syncs = await Promise.allSettled([handle.datasync(), this.#syncDirectoryOf(fileId)]);
-    await handle.close();
+  async #publish(fileId: number, file: BodyFile): Promise<void> {
+    const syncs = await Promise.allSettled([file.datasync(), this.#syncDirectoryOf(fileId)]);
+    file.close();
     const failed = syncs.find((sync) => sync.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }
@@ -170,6 +171,13 @@ async function fill(handle: FileHandle, { fileId, end }: FilePiece, block: Buffe
     if (bytesRead === 0) throw new CorruptError(`Body file ${fileId} ends before byte ${end}`);
     filled += bytesRead;
   }
+}
+
+/** The file is removed in any case. */
+function closeQuietly(file: BodyFile): void {
+  try {
+    file.close();
+  } catch {}
 }
 
 function directoryNumber(fileId: number): number {

@@ -1,11 +1,11 @@
 /** Receives a stream into a file: each batch of a MiB is written while the next one arrives and is hashed. */
 
-import type { FileHandle } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { MIB } from "../../domain/bytes.js";
 import type { GivenMemory } from "../../lib/given-memory.js";
 import { writeAllAt } from "../../lib/positioned-write.js";
 import { type ContentDigest, TreeHasher } from "../../protocol/tree-hash.js";
+import type { BodyFile } from "./body-file.js";
 
 /** What is received, until `signal` says that nothing more will come. */
 export interface ByteSource {
@@ -15,19 +15,17 @@ export interface ByteSource {
   readonly givesPieces?: boolean;
 }
 
+type SinkFile = Pick<BodyFile, "writev" | "datasync">;
+
 /**
- * Writes all of `source` to `handle`, from its beginning.
+ * Writes all of `source` to `file`, from its beginning.
  *
  * `memory` takes the pieces that the source gives away, once they are written.
  * On a failure of the file the stream is left readable, so that the rest of a request can still be discarded.
  * @throws the error of the stream (a connection that ends early) or of the file (a full disk), or the signal's reason.
  */
-export async function receiveInto(
-  handle: FileHandle,
-  source: ByteSource,
-  memory?: GivenMemory,
-): Promise<ContentDigest> {
-  const sink = new HashingSink(handle, source.givesPieces === true ? memory : undefined);
+export async function receiveInto(file: SinkFile, source: ByteSource, memory?: GivenMemory): Promise<ContentDigest> {
+  const sink = new HashingSink(file, source.givesPieces === true ? memory : undefined);
   try {
     await consume(source, sink);
     return await sink.finish();
@@ -79,7 +77,7 @@ const earlySyncBytes = 32 * MIB;
 
 /** Holds two batches at most: one that is being written and one that is being filled. */
 class HashingSink {
-  readonly #handle: FileHandle;
+  readonly #file: SinkFile;
   readonly #memory: GivenMemory | undefined;
   readonly #hasher = new TreeHasher();
   #batch: Buffer[] = [];
@@ -91,8 +89,8 @@ class HashingSink {
   #syncFailure: { readonly reason: unknown } | undefined;
   #unsyncedBytes = 0;
 
-  constructor(handle: FileHandle, memory: GivenMemory | undefined) {
-    this.#handle = handle;
+  constructor(file: SinkFile, memory: GivenMemory | undefined) {
+    this.#file = file;
     this.#memory = memory;
   }
 
@@ -134,14 +132,14 @@ class HashingSink {
   }
 
   async #write(batch: readonly Buffer[], position: number): Promise<void> {
-    await writeAllAt(this.#handle, batch, position);
+    await writeAllAt(this.#file, batch, position);
     this.#memory?.free(batch);
   }
 
   #syncEarly(): void {
     if (this.#earlySync !== undefined || this.#unsyncedBytes < earlySyncBytes) return;
     this.#unsyncedBytes = 0;
-    this.#earlySync = this.#handle
+    this.#earlySync = this.#file
       .datasync()
       .catch((reason: unknown) => {
         this.#syncFailure ??= { reason };
