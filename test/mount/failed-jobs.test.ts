@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { casfsHere } from "../support/casfs-here.js";
 import { FaultPlan, faults, on } from "../support/fault-plan.js";
-import { run, shell, whyNoMount } from "../support/fuse-environment.js";
+import { eventually, run, shell, whyNoMount } from "../support/fuse-environment.js";
 import { CountedMount } from "./counted-mount.js";
 
 const reason = whyNoMount();
@@ -40,7 +40,8 @@ describe.skipIf(reason !== undefined)(`jobs that fail${reason ? ` (skipped: ${re
     const read = await run("cat", [path]);
     expect(read).toMatchObject({ status: 1, stdout: "", stderr: expect.stringContaining("Input/output error") });
     expect(mount.requests.jobs).toBe(1);
-    expect(mount.place.running.stderr()).toMatch(new RegExp(`the recall of .* failed: .*${message}`));
+    const logged = new RegExp(`the recall of .* failed: .*${message}`);
+    await eventually(() => logged.test(mount.place.running.stderr()), "the log says why");
     expect((await error(path)).stdout).toMatch(new RegExp(`^recall failed at .*${message}; the next open asks again$`));
     const { failedRecalls } = await mount.place.status();
     expect(failedRecalls).toMatchObject([{ path: "photos/cold1", tier: "standard" }]);
