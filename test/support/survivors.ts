@@ -24,7 +24,7 @@ const forever = () => new AbortController().signal;
 
 /** Until everything is archived and nothing waits for its deletion in the vault. */
 export async function settled(mount: KilledMount): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 180_000;
   for (;;) {
     // The kernel tells of the end of a file a moment after close() has returned.
     const { left } = await asking(mount, (control) => control.drain({}, forever()));
