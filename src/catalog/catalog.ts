@@ -38,6 +38,7 @@ import { CatalogCheck } from "./catalog-check.js";
 import type { CatalogListener } from "./catalog-listener.js";
 import { ContentTable } from "./content-table.js";
 import { Database } from "./database.js";
+import { InodeRecords } from "./inode-records.js";
 import { type EntryPlace, InodeTable } from "./inode-table.js";
 import { InterruptedContents } from "./interrupted-contents.js";
 import { InventoryTable } from "./inventory-table.js";
@@ -99,6 +100,7 @@ export class Catalog implements CatalogPort {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #inodes: InodeTable;
+  readonly #records: InodeRecords;
   readonly #fileIds = new RandomIds();
   readonly #tombstones: TombstoneTable;
   readonly #xattrs: XattrTable;
@@ -136,12 +138,17 @@ export class Catalog implements CatalogPort {
       contents: new NumberMint(sql, "content", { first: 1 }),
       archives: new NumberMint(sql, "archive", { first: 1 }),
     };
+    this.#records = new InodeRecords();
+    const { vaultTable: vaults } = this;
+    const records = this.#records;
     database.onRollback(() => {
-      this.vaultTable.reload();
+      vaults.reload();
+      records.clear();
+      this.#inodes.forgetPaths();
       for (const mint of Object.values(numbers)) mint.forgetReservation();
     });
-    this.#inodes = new InodeTable(sql, this.vaultTable, numbers);
-    this.contents = new ContentTable(sql, this.vaultTable, numbers, options.bootId);
+    this.#inodes = new InodeTable(sql, vaults, numbers, records);
+    this.contents = new ContentTable(sql, { vaults, numbers, bootId: options.bootId, records });
     this.#tombstones = new TombstoneTable(sql, this.vaultTable);
     this.#xattrs = new XattrTable(sql);
     this.trashTable = new TrashTable(sql);
@@ -339,7 +346,9 @@ export class Catalog implements CatalogPort {
     const { vault, mode, nlink, uid, gid, time } = inode;
     const content: ContentRecord = { id, version: 1, phase: "writing", archive: null, interrupted: false };
     const times = { atime: time, mtime: time, ctime: time };
-    return { ino, vault, mode, nlink, uid, gid, rdev: 0, sizeBytes: 0, ...times, parent: null, content };
+    const made = { ino, vault, mode, nlink, uid, gid, rdev: 0, sizeBytes: 0, ...times, parent: null, content };
+    this.#records.put(made);
+    return made;
   }
 
   updateInode(ino: InodeNumber, changes: InodeChanges): void {

@@ -9,6 +9,7 @@ import type { StoredArchive } from "../protocol/prices.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import type { ColdArchive } from "../restore/ports.js";
 import type { ContentChanges, ContentPhase, ContentRecord } from "../vfs/catalog-port.js";
+import type { InodeRecords } from "./inode-records.js";
 import type { NumberMint } from "./number-mint.js";
 import { type ColumnValue, PartialUpdate } from "./partial-update.js";
 import type { VaultTable } from "./vault-table.js";
@@ -69,10 +70,19 @@ export interface ContentNumbers {
   readonly archives: NumberMint;
 }
 
+export interface ContentTableParts {
+  readonly vaults: VaultTable;
+  readonly numbers: ContentNumbers;
+  readonly bootId: string;
+  /** Told of every change to what they say of contents. */
+  readonly records: InodeRecords;
+}
+
 export class ContentTable {
   readonly #vaults: VaultTable;
   readonly #numbers: ContentNumbers;
   readonly #bootId: string;
+  readonly #records: InodeRecords;
   readonly #find: BetterSqlite3.Statement<[number], ContentRow>;
   readonly #ofInode: BetterSqlite3.Statement<[number], ContentRow>;
   readonly #unarchived: BetterSqlite3.Statement<[], ContentRow>;
@@ -106,10 +116,11 @@ export class ContentTable {
   readonly #outdated: BetterSqlite3.Statement<[number, string, number, number], number>;
   readonly #stagedFile: BetterSqlite3.Statement<[string], number>;
 
-  constructor(sql: BetterSqlite3.Database, vaults: VaultTable, numbers: ContentNumbers, bootId: string) {
+  constructor(sql: BetterSqlite3.Database, { vaults, numbers, bootId, records }: ContentTableParts) {
     this.#vaults = vaults;
     this.#numbers = numbers;
     this.#bootId = bootId;
+    this.#records = records;
     this.#find = sql.prepare("SELECT * FROM content WHERE id = ?");
     this.#ofInode = sql.prepare("SELECT * FROM content WHERE ino = ? ORDER BY version");
     this.#unarchived = sql.prepare("SELECT * FROM content WHERE phase <> 'archived' ORDER BY id");
@@ -223,7 +234,7 @@ export class ContentTable {
     invariant(version !== undefined, `inode ${ino} exists`);
     const id = this.nextNumber();
     this.#insert.run(id, ino, version, "writing", this.#bootId);
-    if (newest) this.#setInodeContent.run(id, ino);
+    if (newest) this.#setNewest(ino, id);
     return { id, version, phase: "writing", archive: null, interrupted: false };
   }
 
@@ -231,8 +242,13 @@ export class ContentTable {
   insertArchived(ino: InodeNumber, version: number, archive: ArchiveKey, sizeBytes: number): void {
     const id = this.nextNumber();
     this.#insertArchived.run(id, ino, version, sizeBytes, this.#bootId, archive);
-    this.#setInodeContent.run(id, ino);
+    this.#setNewest(ino, id);
     this.#setVersions.run(version, ino);
+  }
+
+  #setNewest(ino: InodeNumber, content: ContentId): void {
+    this.#setInodeContent.run(content, ino);
+    this.#records.forget(ino);
   }
 
   /** Of a content that is not archived. */
@@ -253,12 +269,14 @@ export class ContentTable {
     // Written again: what was on the disk is not what it has now.
     set("durable", changes.phase === "writing" ? 0 : flag(changes.durable));
     invariant(this.#update.run(content, columns, values), `content ${content} exists`);
+    if (changes.phase !== undefined || changes.interrupted !== undefined) this.#records.forgetContent(content);
   }
 
   /** The content becomes that of another file, its first. */
   moveTo(content: ContentId, ino: InodeNumber): void {
     this.#moveTo.run(ino, content);
-    this.#setInodeContent.run(content, ino);
+    this.#records.forgetContent(content);
+    this.#setNewest(ino, content);
     this.#setVersions.run(1, ino);
   }
 
@@ -268,10 +286,12 @@ export class ContentTable {
 
   setArchived(content: ContentId, archive: ArchiveKey): void {
     this.#setArchived.run(archive, content);
+    this.#records.forgetContent(content);
   }
 
   remove(content: ContentId): void {
     this.#remove.run(content);
+    this.#records.forgetContent(content);
   }
 
   archive(key: ArchiveKey): ColdArchive | undefined {

@@ -1,11 +1,13 @@
 /** Inodes and names. */
 
 import type BetterSqlite3 from "better-sqlite3";
-import type { ContentId, InodeNumber } from "../domain/ids.js";
+import { type ContentId, type InodeNumber, rootIno } from "../domain/ids.js";
+import type { FileTime } from "../domain/time.js";
 import { invariant } from "../lib/invariant.js";
 import { fileTypeMask, typeRegular } from "../vfs/attributes.js";
 import type { DirectoryRow, InodeChanges, InodeRecord, NameVisitor, NewInode } from "../vfs/catalog-port.js";
 import { DirectoryPages } from "./directory-pages.js";
+import type { InodeRecords } from "./inode-records.js";
 import { type Cells, inodeColumns, inodeJoined, inodeRecord } from "./inode-row.js";
 import type { NumberMint } from "./number-mint.js";
 import { type ColumnValue, PartialUpdate } from "./partial-update.js";
@@ -27,6 +29,7 @@ export interface EntryPlace {
   readonly name: string;
 }
 
+const directoryPathsMax = 64;
 const setIdMask = 0o6000;
 
 export interface InodeNumbers {
@@ -37,6 +40,7 @@ export interface InodeNumbers {
 export class InodeTable {
   readonly #vaults: VaultTable;
   readonly #numbers: InodeNumbers;
+  readonly #records: InodeRecords;
   readonly #find: BetterSqlite3.Statement<[number], Cells>;
   readonly #lookup: BetterSqlite3.Statement<[number, string], Cells>;
   readonly #pages: DirectoryPages;
@@ -57,11 +61,14 @@ export class InodeTable {
   readonly #removeEntry: BetterSqlite3.Statement<[number, string]>;
   readonly #setEntry: BetterSqlite3.Statement<[number, number, string]>;
   readonly #update: PartialUpdate;
+  /** Of directories that were asked for; a name that goes or moves may be one of theirs. */
+  readonly #directoryPaths = new Map<InodeNumber, readonly string[]>();
   readonly #setVault: BetterSqlite3.Statement<[number, number]>;
 
-  constructor(sql: BetterSqlite3.Database, vaults: VaultTable, numbers: InodeNumbers) {
+  constructor(sql: BetterSqlite3.Database, vaults: VaultTable, numbers: InodeNumbers, records: InodeRecords) {
     this.#vaults = vaults;
     this.#numbers = numbers;
+    this.#records = records;
     const columns = inodeColumns.join();
     this.#find = sql.prepare<[number], Cells>(`SELECT ${columns} FROM ${inodeJoined} WHERE i.ino = ?`).raw();
     this.#lookup = sql
@@ -94,8 +101,13 @@ export class InodeTable {
   }
 
   find(ino: InodeNumber): InodeRecord | undefined {
+    const known = this.#records.get(ino);
+    if (known !== undefined) return known;
     const row = this.#find.get(ino);
-    return row && this.#record(row);
+    if (row === undefined) return undefined;
+    const record = this.#record(row);
+    this.#records.put(record);
+    return record;
   }
 
   lookup(parent: InodeNumber, name: string): InodeRecord | undefined {
@@ -132,14 +144,32 @@ export class InodeTable {
 
   /** Names from the vault's directory (left out) down to `ino`. */
   pathInVault(ino: InodeNumber): string[] {
+    const entry = this.#anyName.get(ino);
+    // The root has no name, and the name below it is the vault's.
+    if (entry === undefined || entry.parent === rootIno) return [];
+    return [...this.#directoryPath(entry.parent as InodeNumber), entry.name];
+  }
+
+  #directoryPath(directory: InodeNumber): readonly string[] {
+    const known = this.#directoryPaths.get(directory);
+    if (known !== undefined) return known;
     const names: string[] = [];
-    for (let child = ino as number; ; ) {
+    for (let child = directory; ; ) {
       const entry = this.#anyName.get(child);
-      // The root has no name, and the name below it is the vault's.
-      if (entry === undefined || entry.parent === 1) return names;
+      // On its way to another name, or gone: not a path to remember.
+      if (entry === undefined) return names;
+      if (entry.parent === rootIno) break;
       names.unshift(entry.name);
-      child = entry.parent;
+      child = entry.parent as InodeNumber;
     }
+    if (this.#directoryPaths.size >= directoryPathsMax) this.#directoryPaths.clear();
+    this.#directoryPaths.set(directory, names);
+    return names;
+  }
+
+  /** Names have gone or moved, or a change of them was undone. */
+  forgetPaths(): void {
+    this.#directoryPaths.clear();
   }
 
   /** The first name of an inode and its directory. */
@@ -191,29 +221,35 @@ export class InodeTable {
   update(ino: InodeNumber, changes: InodeChanges): void {
     const columns: string[] = [];
     const values: ColumnValue[] = [];
+    const known = this.#records.get(ino);
     for (const [field, column] of plainColumns) {
       const value = changes[field];
-      if (value === undefined) continue;
+      if (value === undefined || (field !== "content" && value === known?.[field])) continue;
       columns.push(column);
       values.push(value);
     }
     for (const field of timeFields) {
       const value = changes[field];
-      if (value === undefined) continue;
+      // RELEASE has nothing to add to what FLUSH has just journaled.
+      if (value === undefined || (known !== undefined && isSameTime(value, known[field]))) continue;
       columns.push(`${field}_s`, `${field}_ns`);
       values.push(value.seconds, value.nanoseconds);
     }
-    if (columns.length > 0) invariant(this.#update.run(ino, columns, values), `inode ${ino} exists`);
+    if (columns.length === 0) return;
+    invariant(this.#update.run(ino, columns, values), `inode ${ino} exists`);
+    this.#records.changed(ino, changes);
   }
 
   /** A vault's directory is made before the vault has its row. */
   setVault(ino: InodeNumber, vaultId: number): void {
     this.#setVault.run(vaultId, ino);
+    this.#records.forget(ino);
   }
 
   remove(ino: InodeNumber): void {
     this.#removeXattrs.run(ino);
     this.#remove.run(ino);
+    this.#records.forget(ino);
   }
 
   insertEntry(parent: InodeNumber, name: string, ino: InodeNumber): void {
@@ -222,13 +258,19 @@ export class InodeTable {
 
   removeEntry(parent: InodeNumber, name: string): void {
     this.#removeEntry.run(parent, name);
+    this.forgetPaths();
   }
 
   setEntry(parent: InodeNumber, name: string, ino: InodeNumber): void {
     this.#setEntry.run(ino, parent, name);
+    this.forgetPaths();
   }
 
   #record(cells: Cells): InodeRecord {
     return inodeRecord(cells, 0, this.#vaults);
   }
+}
+
+function isSameTime(one: FileTime, other: FileTime): boolean {
+  return one.seconds === other.seconds && one.nanoseconds === other.nanoseconds;
 }
