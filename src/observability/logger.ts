@@ -38,6 +38,8 @@ export function logObserver({ level, output, format, clock, secrets = [] }: LogO
   );
   return (event: CasfsEvent) => {
     const { level: eventLevel, text } = eventText(event);
+    // Looking through texts for secrets costs more than most requests do.
+    if (!logger.isLevelEnabled(eventLevel)) return;
     logger[eventLevel]({ event: event.type, ...fieldsOf(event, clean) }, clean(text));
   };
 }
