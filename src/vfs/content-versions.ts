@@ -81,19 +81,25 @@ export class ContentVersions {
    */
   async #makeWritable(open: OpenFile, room: RoomReservation | undefined): Promise<ContentFile> {
     if (open.isWritable) return open.file!;
-    const { catalog, staging } = this.#parts;
+    const { catalog } = this.#parts;
     const content = catalog.inode(open.ino)?.content ?? null;
     if (content === null) {
       const first = await catalog.mutate(() => catalog.insertContent(open.ino, { newest: true }));
-      await this.replace(open, first, await staging.create(first.id));
+      await this.#begin(open, first);
     } else if (content.phase === "writing") {
-      await this.replace(open, content, open.file ?? (await staging.create(content.id)));
+      if (open.file === null) await this.#begin(open, content);
+      else await this.replace(open, content, open.file);
     } else if (content.phase === "sealed") {
       await this.#unseal(open, content, room);
     } else {
       await this.#copy(open, content, room);
     }
     return open.file!;
+  }
+
+  async #begin(open: OpenFile, content: ContentRecord): Promise<void> {
+    await this.replace(open, content, await this.#parts.staging.create(content.id));
+    open.endsExactly = true;
   }
 
   async #unseal(open: OpenFile, content: ContentRecord, room: RoomReservation | undefined): Promise<void> {
@@ -146,7 +152,10 @@ export class ContentVersions {
   async replace(open: OpenFile, content: ContentRecord, file: ContentFile | null): Promise<void> {
     const former = open.file;
     if (open.content?.id !== content.id) open.promised = false;
-    if (open.file !== file) open.syncFailure = undefined;
+    if (open.file !== file) {
+      open.syncFailure = undefined;
+      open.endsExactly = false;
+    }
     open.content = content;
     open.file = file;
     open.synced = false;

@@ -170,6 +170,9 @@ export class FileContents {
         if (!open.isWritable || open.file !== file) continue;
         open.wrote(range, this.#now());
         open.wroteBy(caller.pid);
+      } catch (error) {
+        open.endsExactly = false;
+        throw error;
       } finally {
         open.endWrite(range);
       }
@@ -407,6 +410,7 @@ export class FileContents {
       const file = await this.#versions.forWritingAtOnce(open);
       if (sizeBytes < open.sizeBytes) {
         await streams.cut(open, sizeBytes);
+        open.endsExactly = false;
         cut = file;
       } else await file.truncate(sizeBytes);
     }

@@ -44,6 +44,8 @@ export class OpenFile implements StreamedFile {
    * this stays until there is another file.
    */
   syncFailure: Error | undefined;
+  /** `file` was made for this content, and nothing failed since: it ends where the content does. */
+  endsExactly = false;
   /** Counts writes, so that a sync knows whether one came while it ran. */
   writes = 0;
   handles = 0;
@@ -81,6 +83,11 @@ export class OpenFile implements StreamedFile {
   endWrite(range: ByteRange): void {
     this.#writing.delete(range);
     this.stream?.endWrite(range);
+  }
+
+  /** Whether some of its bytes are on their way to the file. */
+  get isBeingWritten(): boolean {
+    return this.#writing.size > 0;
   }
 
   joinStream(stream: UploadStream): void {

@@ -100,8 +100,8 @@ export class OpenFileJournal {
     open.content = { ...content, phase: "sealed" };
     open.dirty = false;
     try {
-      // A write that failed half-way may have left bytes behind the end.
-      await open.file?.truncate(sizeBytes);
+      // A write that failed half-way may have left bytes behind the end, and one that goes on now will.
+      if (!open.endsExactly || open.isBeingWritten) await open.file?.truncate(sizeBytes);
       const change = () => {
         catalog.updateInode(open.ino, { sizeBytes, ...this.#timesOf(open) });
         stream.journal();

@@ -13,7 +13,7 @@ import type { StagingArea } from "./ports.js";
 import type { FileSystemSettings } from "./settings.js";
 
 export interface UploadScheduleParts {
-  readonly catalog: Pick<CatalogPort, "pathInVault" | "lastArchivedAt" | "dueAt" | "updateContent">;
+  readonly catalog: Pick<CatalogPort, "inode" | "pathInVault" | "lastArchivedAt" | "dueAt" | "updateContent">;
   readonly staging: Pick<StagingArea, "isWhole">;
   readonly clock: Clock;
   readonly settings: Pick<FileSystemSettings, "settleMs" | "rewriteIntervalMs" | "isTemporary">;
@@ -72,6 +72,9 @@ export class UploadSchedule {
   /** The end of the rewrite interval of a file; in the past when it has none. */
   #earliest(ino: InodeNumber): number {
     const { catalog, clock, settings } = this.#parts;
+    const content = catalog.inode(ino)?.content;
+    // It is the only one that the file has ever had.
+    if (content?.version === 1 && content.phase !== "archived") return -Infinity;
     // The time may be the service's, whose clock may be ahead.
     const archivedAt = Math.min(catalog.lastArchivedAt(ino) ?? -Infinity, clock.now());
     return archivedAt + settings.rewriteIntervalMs;

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { MIB } from "../../src/domain/bytes.js";
 import { ServiceError } from "../../src/domain/errors.js";
 import { deferred } from "../../src/lib/deferred.js";
@@ -315,10 +315,13 @@ test("what a write that failed half-way left behind the end is not part of the f
   await using it = await TestVault.create();
   const handle = await it.open("a", writing);
   await it.pwrite(handle, 0, Buffer.from("whole"));
-  // The disk was full after some of the bytes.
-  const staged = await it.staging.open(it.record("a").content!.id);
-  await staged.write(5, Buffer.from("hal"));
-  await staged.close();
+  const file = it.fs.contents.handles.handle(handle).open.file!;
+  const write = file.write.bind(file);
+  vi.spyOn(file, "write").mockImplementationOnce(async (offset, data) => {
+    await write(offset, data.subarray(0, 3));
+    throw new Error("The disk is full after some of the bytes");
+  });
+  await expect(it.pwrite(handle, 5, Buffer.from("half"))).rejects.toThrow("after some of the bytes");
   await it.close(handle);
   await it.archiveAll();
   expect(it.archived()).toEqual(["whole"]);
