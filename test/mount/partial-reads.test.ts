@@ -9,6 +9,7 @@ import { httpCasService } from "../../src/client/http-cas-service.js";
 import { MIB } from "../../src/domain/bytes.js";
 import { vaultName } from "../../src/domain/ids.js";
 import { listAllJobs } from "../../src/restore/job-list.js";
+import { FaultPlan, faults, on } from "../support/fault-plan.js";
 import { run, shell, whyNoMount } from "../support/fuse-environment.js";
 import { testBytes } from "../support/test-bytes.js";
 import { CountedMount } from "./counted-mount.js";
@@ -22,7 +23,7 @@ describe.skipIf(reason !== undefined)(`partial recalls${reason ? ` (skipped: ${r
 
   beforeAll(async () => {
     const options = ["--settle", "0s", "--partial-recall", "1MiB"];
-    mount = await CountedMount.start(options, { retrieval: "standard=700ms,inventory=0s" });
+    mount = await CountedMount.start(options, { retrieval: "standard=200ms,inventory=0s" });
     plain = mount.plain("film");
     await writeFile(plain, testBytes(size, 5));
   }, 60_000);
@@ -75,16 +76,25 @@ describe.skipIf(reason !== undefined)(`partial recalls${reason ? ` (skipped: ${r
     expect(await jobsOf("parts")).toEqual([[10, 11]]);
     expect(await stateOf(path)).toBe("partial");
 
-    const cat = spawn("tail", ["-c", "100", path], { stdio: "ignore" });
-    await until(async () => (await mount.place.status()).waiting.length === 1);
+    // It waits for as long as the service does not hand out what it has retrieved.
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    mount.proxy.plan = new FaultPlan([on("getJobOutput", { nth: 1 }, faults.heldRequest(released))]);
+    const tail = spawn("tail", ["-c", "100", path], { stdio: "ignore" });
+    const ended = once(tail, "exit");
+    await until(async () => (await mount.place.status()).recalls[0]?.state === "landing");
     const status = await mount.place.status();
-    expect(status.waiting[0]).toMatchObject({ pid: cat.pid, path: "parts/film", for: "recall" });
+    expect(status.waiting).toMatchObject([{ pid: tail.pid, path: "parts/film", for: "recall" }]);
     expect(status.recalls).toMatchObject([{ range: { start: 23 * MIB, end: size }, sizeBytes: MIB - 77 }]);
-    cat.kill("SIGINT");
+    tail.kill("SIGINT");
     // It would be killed by nothing, were the read not answered.
-    await once(cat, "exit");
+    await ended;
 
     await mount.place.crash();
+    release();
+    mount.proxy.plan = new FaultPlan();
     await mount.mount();
     expect(await shell('cmp <(tail -c 100 "$1") <(tail -c 100 "$2")', path, plain)).toMatchObject({ status: 0 });
     expect(await samePart(path, 10)).toMatchObject({ status: 0 });
