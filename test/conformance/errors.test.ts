@@ -11,7 +11,7 @@ import { World } from "./support/world.js";
 
 let world: World;
 beforeAll(async () => {
-  world = await World.start({ bodyStallMs: 300 });
+  world = await World.start({ bodyStallMs: 1000 });
 });
 afterAll(() => world[Symbol.asyncDispose]());
 

@@ -27,14 +27,14 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     proxy = await FaultProxy.start(Number(new URL(server.line.replace("listening on ", "")).port));
     await mountIt();
     await shell('mkdir "$1"', mount.path("v"));
-  }, 60_000);
+  });
 
   afterEach(async () => {
     await mount[Symbol.asyncDispose]();
     await server.stop();
     // Fails the test when a fault was not hit.
     await proxy[Symbol.asyncDispose]();
-  }, 60_000);
+  });
 
   const pressed = ["--staging-size", "16MiB", "--settle", "1h"];
   const mountIt = (...options: readonly string[]) =>
@@ -98,7 +98,7 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
       "archived",
     );
     expect(stagedOnDisk(mount.state)).toBeLessThanOrEqual(5 * MIB);
-  }, 60_000);
+  });
 
   test("without an upload that makes progress writers get ENOSPC, and rm makes room", async () => {
     await mount.unmount();
@@ -120,7 +120,7 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     expect(await shell('rm "$1"', mount.path("v/a"))).toMatchObject({ status: 0 });
     expect(await write("g", 2)).toMatchObject({ status: 0 });
     expect((await mount.status()).staged.room).toBe("roomy");
-  }, 60_000);
+  });
 
   test("a writer that waits can be interrupted and killed, is shown, and holds up nobody else", async () => {
     const letGo = holdUploads();
@@ -146,7 +146,7 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     const status = new Promise<number | null>((resolve) => patient.once("exit", resolve));
     letGo();
     expect(await status).toBe(0);
-  }, 60_000);
+  });
 
   test("fallocate waits too, and is interrupted", async () => {
     const letGo = holdUploads();
@@ -158,7 +158,7 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     await ended;
     letGo();
     expect(await run("fallocate", ["-l", "4MiB", mount.path("v/reserved")])).toMatchObject({ status: 0 });
-  }, 60_000);
+  });
 
   test("kill -9 while writers wait loses nothing, and the next mount goes on", async () => {
     const letGo = holdUploads();
@@ -174,7 +174,7 @@ describe.skipIf(reason !== undefined)(`back-pressure${reason ? ` (skipped: ${rea
     expect(await write("after", 8)).toMatchObject({ status: 0 });
     expect((await shell('cd "$1" && md5sum a b c d', mount.path("v"))).stdout).toBe(digests.stdout);
     expect(await casfs("wait", mount.path("v/a"), mount.path("v/after"))).toMatchObject({ status: 0 });
-  }, 60_000);
+  });
 });
 
 /** Bytes that staging takes from the disk; files may go while it looks. */

@@ -27,7 +27,7 @@ describe.skipIf(reason !== undefined)(`callbacks${reason ? ` (skipped: ${reason}
     await writeFile(mount.path("told/a"), "cold bytes");
     expect(await casfs("wait", mount.path("told"))).toMatchObject({ status: 0 });
     expect(await casfs("evict", mount.path("told"))).toMatchObject({ status: 0 });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await mount?.[Symbol.asyncDispose]();
@@ -41,7 +41,7 @@ describe.skipIf(reason !== undefined)(`callbacks${reason ? ` (skipped: ${reason}
     const options = ["--endpoint", endpoint(), "--secret-id", "callbacks", "--secret-key", "callbacks-key"];
     const configured = await casfs("vault", "notify", "get", "told", "--json", ...options);
     expect(configured.stdout).toContain(url);
-  }, 60_000);
+  });
 
   test("what is no message of the service is refused, and harms nobody", async () => {
     for (const [method, path, body] of [

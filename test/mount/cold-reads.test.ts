@@ -123,10 +123,10 @@ describe.skipIf(reason !== undefined)(`cold reads${reason ? ` (skipped: ${reason
     // By one shell: they come together while the first still waits.
     const readers = shell('for i in $(seq 20); do cat "$1/cold$i" & done | wc -c; wait', mount.path("crowd"));
     await waitUntil(async () => (await mount.status()).waiting.length === 20);
-    const crowded = Math.min(await look(), await look());
+    const crowded = await look();
     expect(await readers).toMatchObject({ status: 0, stdout: "100000\n" });
-    // Generous, for a noisy machine; a stalled mount would take the rest of the retrieval, a second and more.
-    expect(crowded).toBeLessThan(idle * 3 + 200);
+    // Generous, for a noisy machine; a stalled mount would take the rest of the retrieval, two seconds.
+    expect(crowded).toBeLessThan(idle * 3 + 1000);
   });
 
   test("two readers of one cold file share one job", async () => {

@@ -173,7 +173,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
     mount = await CountedMount.start(["--settle", "1h"]);
     expect(await shell('mkdir "$1"', mount.path("cold"))).toMatchObject({ status: 0, stderr: "" });
     await mkdir(mount.plain("scratch"), { recursive: true });
-  }, 60_000);
+  });
   afterAll(() => mount?.[Symbol.asyncDispose](), 60_000);
 
   /** A tree that is only in the vault, and the same on the disk. */
@@ -187,7 +187,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
     expect((await mount.wait("cold", row)).left).toEqual([]);
     await mount.evict("cold", row);
     before = mount.requests;
-  }, 60_000);
+  });
 
   const jobs = () => mount.requests.jobs - before.jobs;
   const environment = `export NODE=${process.execPath}; umask 022\n`;
@@ -217,7 +217,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
           expect(there.stderr).toMatch(again);
         }
         expect(jobs()).toBe(0);
-      }, 60_000);
+      });
     }
 
     test("file says that it cannot open what it would have to read", async (context) => {
@@ -226,7 +226,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
       expect(there.stdout).toMatch(/^text: .*(cannot open|no read permission)/m);
       expect(there.stdout).toMatch(/^empty: +empty$/m);
       expect(jobs()).toBe(0);
-    }, 60_000);
+    });
   });
 
   describe("reading it gives the right bytes, for one retrieval of each file", () => {
@@ -237,7 +237,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
         expect(there).toMatchObject({ status: 0, stderr: "" });
         expect(there.stdout).toBe((await carryOut(run, "disk")).stdout);
         expect(jobs()).toBe(expected);
-      }, 60_000);
+      });
     }
   });
 
@@ -254,7 +254,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
         });
         const sums = 'cd "$1"; find tree -type f | sort | xargs md5sum';
         expect((await carryOut(sums, "mount")).stdout).toBe((await carryOut(sums, "disk")).stdout);
-      }, 60_000);
+      });
     }
 
     test("cutting it to a size above 0 fails with EAGAIN, orders one retrieval, and works when it has landed", async () => {
@@ -266,7 +266,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
       await carryOut(cut, "disk");
       expect((await carryOut('cmp "$1/tree/text" "$4/tree/text"', "mount")).status).toBe(0);
       expect(jobs()).toBe(1);
-    }, 60_000);
+    });
   });
 
   describe("while a retrieval takes its time", () => {
@@ -334,7 +334,6 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
         expect(patient.text()).toBe((await carryOut('cat "$1/tree/text"', "disk")).stdout);
         expect(jobs()).toBe(1);
       },
-      60_000,
     );
 
     test("timeout 1 cat ends after a second with 124", async () => {
@@ -343,7 +342,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
       expect({ status, stdout }).toEqual({ status: 124, stdout: "" });
       // Nobody lets the reader go: without the signal it would wait until this test's own time is over.
       expect(performance.now() - startedAt).toBeLessThan(15_000);
-    }, 60_000);
+    });
 
     const waiters = [
       { name: "a reader", run: 'cat "$1/tree/text"' },
@@ -376,7 +375,6 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree${skipped}`, () => {
         letGo();
         expect(await child.ended).toBe(0);
       },
-      60_000,
     );
   });
 });
@@ -385,7 +383,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree with --on-cold deny$
   let mount: CountedMount;
   beforeAll(async () => {
     mount = await CountedMount.start(["--settle", "1h", "--on-cold", "deny"]);
-  }, 60_000);
+  });
   afterAll(() => mount?.[Symbol.asyncDispose](), 60_000);
 
   test("rsync -a of changed files recalls nothing and uploads what changed", async (context) => {
@@ -409,7 +407,7 @@ describe.skipIf(reason !== undefined)(`tools on a cold tree with --on-cold deny$
       mount.plain(),
     );
     expect(same).toMatchObject({ status: 0, stderr: "" });
-  }, 60_000);
+  });
 });
 
 async function until(condition: () => Promise<boolean>, what: string): Promise<void> {

@@ -26,7 +26,7 @@ describe.skipIf(reason !== undefined)(`driver ${driver}${reason ? ` (skipped: ${
     mount = await TestMount.make();
     await mount.mount(["--settle", "1h", "--keep-free", "0", "--tier", "bulk"]);
     expect((await shell('mkdir "$1" "$1/checks"', mount.path("vault"))).stderr).toBe("");
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await mount?.[Symbol.asyncDispose]();
@@ -80,7 +80,7 @@ describe.skipIf(reason !== undefined)(`driver ${driver}${reason ? ` (skipped: ${
     else expect(waitedMs).toBeGreaterThanOrEqual(recallMs);
     const after = await shell('cmp "$1" "$2/slow"', file, mount.directory);
     expect(after).toMatchObject({ status: 0, stdout: "" });
-  }, 60_000);
+  });
 
   test("kill -9 leaves a stale mount that is named, cleaned up, and mounted again with everything in it", async () => {
     await shell('echo kept >"$1"', mount.path("vault/kept"));
@@ -91,5 +91,5 @@ describe.skipIf(reason !== undefined)(`driver ${driver}${reason ? ` (skipped: ${
     await mount.mount();
     expect((await shell('cat "$1"', mount.path("vault/kept"))).stdout).toBe("kept\n");
     expect(await casfs("unmount", mount.mountpoint)).toMatchObject({ status: 0 });
-  }, 60_000);
+  });
 });

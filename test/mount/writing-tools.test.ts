@@ -543,14 +543,14 @@ describe.skipIf(reason !== undefined)(`tools that write${skipped}`, () => {
   let place: Workplace;
   beforeAll(async () => {
     place = await Workplace.make([]);
-  }, 60_000);
+  });
   afterAll(() => place?.[Symbol.asyncDispose](), 60_000);
 
   for (const tool of tools) {
     test(tool.name, async (context) => {
       await requirePrograms(tool, context);
       await place.carryOut(tool, { trash: true });
-    }, 60_000);
+    });
   }
 
   test("a hole of a gigabyte takes no room in staging, and reads as zeros between the bytes beside it", async () => {
@@ -565,7 +565,7 @@ describe.skipIf(reason !== undefined)(`tools that write${skipped}`, () => {
     expect((await used()) - before).toBeLessThan(1_000_000);
     expect(await script(sparse, mount.plain())).toMatchObject({ status: 0, stderr: "" });
     expect(await script(look, at)).toEqual(await script(look, mount.plain()));
-  }, 60_000);
+  });
 
   test("every archive has the bytes that its file has: all of it is cold, and recalled", async () => {
     const { mount } = place;
@@ -606,14 +606,14 @@ describe.skipIf(reason !== undefined)(`tools that replace or remove archives, wi
   let place: Workplace;
   beforeAll(async () => {
     place = await Workplace.make(["--no-trash"]);
-  }, 60_000);
+  });
   afterAll(() => place?.[Symbol.asyncDispose](), 60_000);
 
   for (const tool of tools.filter(({ cost }) => cost.removed !== undefined)) {
     test(tool.name, async (context) => {
       await requirePrograms(tool, context);
       await place.carryOut(tool, { trash: false });
-    }, 60_000);
+    });
   }
 });
 

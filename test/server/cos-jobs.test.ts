@@ -392,7 +392,7 @@ describe("an S3 endpoint as object store", () => {
     expect((await store.read("bucket-1250000000", "large & (odd) +ü"))?.equals(large)).toBe(true);
     expect(s3.log.filter((line) => line.includes("partNumber=")).length).toBe(5);
     expect(s3.uploads.size).toBe(0);
-  }, 20_000);
+  });
 
   test("a part that fails is sent again by itself; one that goes on failing aborts the upload", async () => {
     const large = testBytes(65 * MIB);
@@ -405,7 +405,7 @@ describe("an S3 endpoint as object store", () => {
     expect(s3.log.filter((line) => line.includes("?uploads="))).toHaveLength(2);
     expect(s3.uploads.size).toBe(0);
     expect((await found())?.equals(large)).toBe(true);
-  }, 20_000);
+  });
 
   test.each([
     { what: "an error of the server", script: (fake: FakeS3) => fake.fail("GET") },

@@ -232,4 +232,4 @@ test("design 4.7: what was acknowledged survives kill -9 at any moment; nothing 
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-}, 60_000);
+});

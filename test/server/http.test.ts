@@ -9,7 +9,7 @@ let server: LocalServer;
 let client: CasClient;
 
 beforeAll(async () => {
-  server = await LocalServer.start({ bodyStallMs: 300 });
+  server = await LocalServer.start({ bodyStallMs: 1000 });
   client = server.client;
   await client.createVault("v");
 });
