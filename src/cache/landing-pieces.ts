@@ -1,5 +1,6 @@
 /**
- * Which pieces of a landing are verified, in a small text file beside it: one line of header, one line per piece.
+ * Which pieces of a landing are verified, in a small text file beside it: one line of header, one line per piece. There
+ * is none before the first piece, and none when that is the whole: a thousand small archives would make as many files.
  *
  * It survives kill -9, so that a landing goes on where it was. It is not synced: after a power loss it may name pieces
  * whose bytes never reached the disk. That is why the whole is hashed from disk before it is published.
@@ -10,35 +11,40 @@ import { type ByteRange, byteRange } from "../domain/bytes.js";
 import { removeIfPresent } from "../lib/durable-file.js";
 import type { ColdArchive } from "../restore/ports.js";
 
+interface LandingPiecesParts {
+  readonly path: string;
+  readonly header: string;
+  readonly sizeBytes: number;
+  readonly file: FileHandle | undefined;
+  readonly verified: ByteRange[];
+}
+
 export class LandingPieces {
-  readonly #path: string;
-  readonly #file: FileHandle;
-  readonly #sizeBytes: number;
+  readonly #parts: LandingPiecesParts;
+  /** undefined while there is no such file. */
+  #file: Promise<FileHandle> | undefined;
   /** Apart and in order. */
   #verified: ByteRange[];
 
-  private constructor(path: string, file: FileHandle, sizeBytes: number, verified: ByteRange[]) {
-    this.#path = path;
-    this.#file = file;
-    this.#sizeBytes = sizeBytes;
-    this.#verified = verified;
+  private constructor(parts: LandingPiecesParts) {
+    this.#parts = parts;
+    this.#file = parts.file === undefined ? undefined : Promise.resolve(parts.file);
+    this.#verified = parts.verified;
   }
 
-  /** Goes on with the file at `path` when it is about the same bytes, else begins it anew. */
-  static async open(path: string, archive: ColdArchive): Promise<LandingPieces> {
-    const header = `casfs-landing 1 ${archive.sizeBytes} ${archive.treeHash}\n`;
-    const text = await readFile(path, "latin1").catch(() => "");
-    if (!text.startsWith(header)) return LandingPieces.#begin(path, header, archive.sizeBytes);
+  /** Goes on with the file at `path` when it is about the same bytes, else begins anew. */
+  static async open(path: string, { sizeBytes, treeHash }: ColdArchive): Promise<LandingPieces> {
+    const header = `casfs-landing 1 ${sizeBytes} ${treeHash}\n`;
+    const text = await readFile(path, "latin1").catch(() => undefined);
+    if (!text?.startsWith(header)) {
+      if (text !== undefined) await removeIfPresent(path);
+      return new LandingPieces({ path, header, sizeBytes, file: undefined, verified: [] });
+    }
     // The last line may be torn; what follows must begin on a line of its own.
     const file = await open(path, "a", 0o600);
     await file.appendFile("\n");
-    return new LandingPieces(path, file, archive.sizeBytes, mergeRanges(parsePieces(text, archive.sizeBytes)));
-  }
-
-  static async #begin(path: string, header: string, sizeBytes: number): Promise<LandingPieces> {
-    const file = await open(path, "w", 0o600);
-    await file.appendFile(header);
-    return new LandingPieces(path, file, sizeBytes, []);
+    const verified = mergeRanges(parsePieces(text, sizeBytes));
+    return new LandingPieces({ path, header, sizeBytes, file, verified });
   }
 
   get verified(): readonly ByteRange[] {
@@ -52,21 +58,32 @@ export class LandingPieces {
       if (start > reached) gaps.push(byteRange(reached, start));
       reached = end;
     }
-    if (reached < this.#sizeBytes) gaps.push(byteRange(reached, this.#sizeBytes));
+    if (reached < this.#parts.sizeBytes) gaps.push(byteRange(reached, this.#parts.sizeBytes));
     return gaps;
   }
 
   async add(range: ByteRange): Promise<void> {
-    await this.#file.appendFile(`${range.start} ${range.end}\n`);
+    const isWhole = range.start === 0 && range.end === this.#parts.sizeBytes;
+    if (this.#file !== undefined || !isWhole) {
+      // Pieces come side by side, and the first of them makes the file.
+      this.#file ??= this.#begin();
+      await (await this.#file).appendFile(`${range.start} ${range.end}\n`);
+    }
     this.#verified = mergeRanges([...this.#verified, range]);
   }
 
   async close(): Promise<void> {
-    await this.#file.close();
+    await (await this.#file)?.close();
   }
 
   async remove(): Promise<void> {
-    await removeIfPresent(this.#path);
+    if (this.#file !== undefined) await removeIfPresent(this.#parts.path);
+  }
+
+  async #begin(): Promise<FileHandle> {
+    const file = await open(this.#parts.path, "w", 0o600);
+    await file.appendFile(this.#parts.header);
+    return file;
   }
 }
 

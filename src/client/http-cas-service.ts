@@ -4,7 +4,7 @@ import type { ByteRange } from "../domain/bytes.js";
 import { isMissing, ServiceError } from "../domain/errors.js";
 import type { ArchiveId, JobId, UploadId, VaultName } from "../domain/ids.js";
 import { formatArchiveUpload, parseArchiveCreated } from "../protocol/archive-wire.js";
-import { formatJobFilter, parseJob, parseJobList } from "../protocol/job-description-wire.js";
+import { formatJobFilter, parseJob, parseJobListInTurns } from "../protocol/job-description-wire.js";
 import { formatJobRequest, parseJobCreated } from "../protocol/job-order-wire.js";
 import { formatRange, parseOutputHeaders } from "../protocol/job-output-wire.js";
 import type { HeaderLookup } from "../protocol/message-headers.js";
@@ -192,7 +192,7 @@ class HttpCasService implements ClosableCasService {
 
   listJobs(vault: VaultName, filter?: JobFilter, options?: CallOptions): Promise<Page<JobDescription>> {
     const request = this.#request({ operation: "listJobs", vault }, `list the jobs of the vault ${vault}`, options);
-    return this.#transport.json({ ...request, parameters: formatJobFilter(filter) }, parseJobList);
+    return this.#transport.json({ ...request, parameters: formatJobFilter(filter) }, parseJobListInTurns);
   }
 
   async getJobOutput(

@@ -104,7 +104,7 @@ export class HttpTransport {
   }
 
   /** The JSON in the body of a success, given to `parse`. @throws ServiceError */
-  async json<T>(request: TransportRequest, parse: (value: unknown) => T): Promise<T> {
+  async json<T>(request: TransportRequest, parse: (value: unknown) => T | Promise<T>): Promise<T> {
     const answer = await this.stream(request);
     return await this.#understood(request, async () => parse(parseJson(await readText(answer.body, jsonBytesMax))));
   }

@@ -1,11 +1,14 @@
 /** Pages of a listing: `marker` and `limit` (cas-api section 6.5). */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { invalidParameter } from "./error-wire.js";
 import type { JsonFields } from "./json-fields.js";
 import { pageLimitMax } from "./limits.js";
 import { queryValue } from "./query.js";
 import type { Page, PageRequest } from "./service.js";
 import type { NameValue } from "./signature.js";
+
+const itemsPerTurn = 64;
 
 /** What a page is cut by; the limit always has a value. */
 export interface PageQuery {
@@ -28,6 +31,20 @@ export function parsePageQuery(parameters: readonly NameValue[]): PageQuery {
 /** Reads a list answer; the empty marker means the same as null. */
 export function parsePage<T>(fields: JsonFields, listName: string, parseItem: (item: unknown) => T): Page<T> {
   return { items: fields.list(listName).map(parseItem), marker: fields.textOrNull("Marker") };
+}
+
+/** The same for long pages: the event loop is let go now and then. */
+export async function parsePageInTurns<T>(
+  fields: JsonFields,
+  listName: string,
+  parseItem: (item: unknown) => T,
+): Promise<Page<T>> {
+  const items: T[] = [];
+  for (const item of fields.list(listName)) {
+    items.push(parseItem(item));
+    if (items.length % itemsPerTurn === 0) await nextTurn();
+  }
+  return { items, marker: fields.textOrNull("Marker") };
 }
 
 function parseLimit(text: string | undefined): number {

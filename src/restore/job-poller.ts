@@ -40,6 +40,9 @@ const pollDelayMsMax = minutes(5);
 /** Where the end of a job is reported, it is asked for only in case the message is lost. */
 const reportedDelayMsMin = seconds(30);
 const reportedDelayMsMax = minutes(30);
+/** Asking takes a tenth of the time at most, unless a question takes longer than half a second. */
+const restFactor = 10;
+const restMsMax = seconds(5);
 /** Messages come from anybody who knows the address: they make nobody ask more often than this. */
 const nudgeDelayMsMin = ms(200);
 
@@ -109,6 +112,8 @@ class VaultLoop {
   #running = false;
   #pause: AbortScope | undefined;
   #nudged = false;
+  /** After a question that took long: a list of many thousand jobs is work for both sides. */
+  #restMs = 0;
   /** Failed questions in a row. */
   #failures = 0;
 
@@ -164,7 +169,7 @@ class VaultLoop {
     // After failures the service is not asked sooner than their number suggests.
     const afterFailures = this.#failures === 0 ? 0 : pollDelayMsMin * 2 ** Math.min(this.#failures, 10);
     if (this.#nudged) return lastAskedAt + Math.max(nudgeDelayMsMin, afterFailures);
-    return from + Math.max(this.#delayMs(from - youngest), afterFailures);
+    return Math.max(lastAskedAt + this.#restMs, from + Math.max(this.#delayMs(from - youngest), afterFailures));
   }
 
   #delayMs(elapsedMs: number): number {
@@ -181,13 +186,15 @@ class VaultLoop {
   }
 
   async #ask(): Promise<void> {
-    const asked = new Set(this.#waiters);
+    const { clock } = this.#parts;
+    const startedAt = clock.now();
     try {
-      const unseen = await this.#answerFromList(asked);
+      const unseen = await this.#answerFromList(new Set(this.#waiters));
       // A list may lag behind a job that was just started; only the job's own description says that it is gone.
       for (const waiter of unseen) await this.#answerFromDescription(waiter);
       if (this.#failures > 0) for (const waiter of this.#waiters) waiter.onTrouble?.(null);
       this.#failures = 0;
+      this.#restMs = Math.min(restMsMax, restFactor * (clock.now() - startedAt));
     } catch (error) {
       if (this.#closing.aborted) return;
       if (!isTransient(error)) return this.#rejectAll(error);
@@ -200,21 +207,20 @@ class VaultLoop {
   }
 
   /** Answers whoever's job is done; page by page, until all were seen. @returns those whose job is not listed. */
-  async #answerFromList(asked: Set<Waiter>): Promise<Set<Waiter>> {
-    const unseen = new Set(asked);
+  async #answerFromList(asked: ReadonlySet<Waiter>): Promise<Iterable<Waiter>> {
+    const unseen = byJob(asked);
     let marker: string | undefined;
     do {
       const page = await this.#parts.service.listJobs(this.#vault, { marker }, { signal: this.#closing });
-      const jobs = new Map(page.items.map((job) => [job.id, job]));
-      for (const waiter of unseen) {
-        const job = jobs.get(waiter.job);
-        if (job === undefined) continue;
-        unseen.delete(waiter);
-        if (job.status !== "in-progress") waiter.answer.resolve(job);
+      for (const job of page.items) {
+        const waiters = unseen.get(job.id);
+        if (waiters === undefined) continue;
+        unseen.delete(job.id);
+        if (job.status !== "in-progress") for (const { answer } of waiters) answer.resolve(job);
       }
       marker = nextMarker(page, marker);
     } while (marker !== undefined && unseen.size > 0);
-    return unseen;
+    return [...unseen.values()].flat();
   }
 
   async #answerFromDescription(waiter: Waiter): Promise<void> {
@@ -231,4 +237,14 @@ class VaultLoop {
     for (const { answer } of this.#waiters) answer.reject(reason);
     this.#waiters.clear();
   }
+}
+
+function byJob(waiters: Iterable<Waiter>): Map<JobId, Waiter[]> {
+  const found = new Map<JobId, Waiter[]>();
+  for (const waiter of waiters) {
+    const others = found.get(waiter.job);
+    if (others === undefined) found.set(waiter.job, [waiter]);
+    else others.push(waiter);
+  }
+  return found;
 }

@@ -138,11 +138,28 @@ test("a discarded landing begins from nothing", async () => {
   expect(second.missing()).toEqual([byteRange(0, MIB)]);
 });
 
+test("a landing of one piece has no list of pieces, and begins anew after a crash", async () => {
+  await using fixture = await CacheFixture.create();
+  const bytes = bytesOf(3, MIB);
+  const first = await fixture.cache.begin(coldArchive(3, bytes));
+  await fill(first, bytes);
+  expect(first.missing()).toEqual([]);
+  expect(existsSync(fixture.layout.landingPieces(key(3)))).toBe(false);
+  await first[Symbol.asyncDispose]();
+  await fixture.reopen();
+  const second = await fixture.cache.begin(coldArchive(3, bytes));
+  expect(second.missing()).toEqual([byteRange(0, MIB)]);
+  await fill(second, bytes);
+  await second.commit();
+  expectBytes(await fixture.read(3), bytes);
+});
+
 test("bytes that never reached the disk show in the tree hash of the whole", async () => {
   await using fixture = await CacheFixture.create();
   const bytes = bytesOf(3, 2 * MIB);
   const first = await fixture.cache.begin(coldArchive(3, bytes));
-  await fill(first, bytes);
+  await first.write(0, bytes);
+  for (const start of [0, MIB]) await first.pieceVerified(byteRange(start, start + MIB));
   await first[Symbol.asyncDispose]();
   truncateSync(fixture.layout.landing(key(3)), MIB);
   await using second = await fixture.cache.begin(coldArchive(3, bytes));

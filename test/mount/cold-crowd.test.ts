@@ -8,7 +8,7 @@ import { httpCasService } from "../../src/client/http-cas-service.js";
 import { vaultName } from "../../src/domain/ids.js";
 import { listAllJobs } from "../../src/restore/job-list.js";
 import { casfs, type RunningCasfs, startCasfs, TestMount } from "../support/casfs-process.js";
-import { run, shell, whyNoMount } from "../support/fuse-environment.js";
+import { run, whyNoMount } from "../support/fuse-environment.js";
 
 const reason = whyNoMount();
 const key = { CASFS_APP_ID: "-", CASFS_SECRET_ID: "cold-crowd", CASFS_SECRET_KEY: "cold-crowd-key" };
@@ -33,9 +33,11 @@ describe.skipIf(reason !== undefined)(`a crowd of cold files${reason ? ` (skippe
     server = await startCasfs(["serve", ...options], key);
     await mount.mount(["--endpoint", endpoint(), "--settle", "0s"], key);
     await mkdir(mount.path(vault));
-    expect(await shell(makeFiles, mount.path(vault))).toMatchObject({ status: 0, stderr: "" });
     await mkdir(join(mount.directory, "source"));
-    await shell(makeFiles, join(mount.directory, "source"));
+    for (const place of [mount.path(vault), join(mount.directory, "source")]) {
+      const made = await run("bash", ["-c", makeFiles, "bash", place], { timeoutMs: 90_000 });
+      expect(made).toMatchObject({ status: 0, stderr: "" });
+    }
     expect(await casfs("wait", mount.path(vault))).toMatchObject({ status: 0 });
     expect(await casfs("evict", mount.path(vault))).toMatchObject({ status: 0 });
   }, 120_000);

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { ServiceError } from "../../src/domain/errors.js";
 import type { CasfsEvent } from "../../src/domain/events.js";
 import { vaultName } from "../../src/domain/ids.js";
+import { ms } from "../../src/domain/time.js";
 import { JobCallbacks } from "../../src/restore/job-callbacks.js";
 import { JobPoller, pollDelayMs } from "../../src/restore/job-poller.js";
 import { FakeClock, settled } from "../support/fake-clock.js";
@@ -52,6 +53,33 @@ test("many waiters of one vault share one question at a time", async () => {
   expect((await waiting).every(({ status }) => status === "succeeded")).toBe(true);
   expect(service.calls.listJobs).toBeLessThan(12);
   expect(service.calls.describeJob).toBe(0);
+});
+
+test("questions that take long are asked rarely: a tenth of the time, and all the same every five seconds", async () => {
+  const { clock, service, start } = await fixture({ retrievalMs: 60_000 });
+  for (const [listingMs, questionsMax] of [
+    [300, 12],
+    [2000, 7],
+  ] as const) {
+    let questions = 0;
+    const slow = {
+      describeJob: service.describeJob.bind(service),
+      listJobs: async (...words: Parameters<typeof service.listJobs>) => {
+        questions += 1;
+        await clock.sleep(ms(listingMs));
+        return service.listJobs(...words);
+      },
+    };
+    const poller = new JobPoller({ service: slow, clock, observer: () => undefined });
+    const controller = new AbortController();
+    const waiting = poller.wait(vault, await start(), { signal: controller.signal });
+    await clock.advance(30_000);
+    expect(questions).toBeLessThanOrEqual(questionsMax);
+    expect(questions).toBeGreaterThan(2);
+    controller.abort(new Error("enough"));
+    await expect(waiting).rejects.toThrow("enough");
+    await clock.advance(10_000);
+  }
 });
 
 test("a new waiter is answered soon though old ones wait for hours", async () => {
