@@ -167,6 +167,13 @@ export class StagingDirectory implements StagingArea, StagedFiles, DroppableFile
     });
   }
 
+  async free(content: ContentId, range: ByteRange): Promise<void> {
+    // The bytes are right without it, and the next one tries again.
+    await this.requireDropping()
+      .then(() => this.drop(content, range))
+      .catch(() => undefined);
+  }
+
   async openStaged(content: ContentId): Promise<StagedFile> {
     const path = this.#layout.staged(content);
     const require = this.#requireOf(content);

@@ -212,7 +212,9 @@ export class FileSystemOperations implements FuseOperations {
     if ((mode & ~allocateModes) !== 0) throw new FileSystemError("not-supported", `Cannot fallocate in mode ${mode}`);
     const { contents } = this.#fs;
     const span = { start: range.offset, end: range.offset + range.length };
-    if ((mode & (fallocate.punchHole | fallocate.zeroRange)) !== 0) await contents.clear(handle, span, caller);
+    if ((mode & (fallocate.punchHole | fallocate.zeroRange)) !== 0) {
+      await contents.clear(handle, span, caller, { frees: (mode & fallocate.punchHole) !== 0 });
+    }
     // Staging files are sparse: keeping the size leaves nothing to do.
     if ((mode & fallocate.keepSize) === 0) await contents.extend(handle, span, caller);
     // Every fallocate moves the times, also one that finds nothing to do.

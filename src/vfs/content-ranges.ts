@@ -3,10 +3,10 @@
  *
  * Node can neither ask the system for holes nor make them. A block that reads as zeros is as good as a hole to whoever
  * asks, so they are found by reading; a range is emptied by writing zeros to the blocks that have something else, which
- * takes no more of the disk than before.
+ * takes no more of the disk than before. Blocks that are zero may leave the disk afterwards (`StagingArea.free`).
  */
 
-import { GIB, MIB } from "../domain/bytes.js";
+import { type ByteRange, byteRange, GIB, MIB } from "../domain/bytes.js";
 import type { ContentFile, StagedRange } from "./ports.js";
 
 const blockBytes = 4096;
@@ -59,6 +59,12 @@ export async function clearRange(file: ContentFile, { start, end }: StagedRange)
     }
     offset += readBytes;
   }
+}
+
+/** The blocks that lie in `range` from their first to their last byte. */
+export function wholeBlocks({ start, end }: StagedRange): ByteRange {
+  const first = Math.ceil(start / blockBytes) * blockBytes;
+  return byteRange(first, Math.max(first, end - (end % blockBytes)));
 }
 
 /** Stretches of blocks that have something else than zeros. */

@@ -7,7 +7,7 @@
  * Never: the network, nor a removal of staged bytes (the catalog's listener does that after the commit).
  */
 
-import { byteRange } from "../domain/bytes.js";
+import { type ByteRange, byteRange, MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ContentId, InodeNumber } from "../domain/ids.js";
@@ -17,7 +17,7 @@ import { archiveNewest } from "./archived-close.js";
 import { isDirectory, isRegular, isSymlink } from "./attributes.js";
 import type { CatalogPort, InodeRecord } from "./catalog-port.js";
 import type { Caller, ColdOpens } from "./cold-opens.js";
-import { clearRange } from "./content-ranges.js";
+import { clearRange, wholeBlocks } from "./content-ranges.js";
 import { ContentVersions, isNotFound } from "./content-versions.js";
 import type { FileStreams } from "./file-streams.js";
 import { type HandleTable, OpenFile, type OpenIntent } from "./handle-table.js";
@@ -51,6 +51,8 @@ type Closer = Pick<Caller, "pid" | "signal">;
 
 /** As the kernel reads to fill its pages. */
 const pagedRead: ReadManner = { isDirect: false, nonBlock: false };
+/** A hole is made by a program that takes milliseconds to start. */
+const freedBytesMin = MIB;
 const writeIntent: OpenIntent = { write: true, append: false, truncate: false, nonBlock: false };
 
 export class FileContents {
@@ -224,9 +226,15 @@ export class FileContents {
   /**
    * Makes a range zero, as far as the file goes (FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE).
    *
+   * @param options.frees Whole blocks of the range leave the disk, if it is large enough to be worth it.
    * @throws as `write`.
    */
-  async clear(number: number, range: StagedRange, caller: Caller): Promise<void> {
+  async clear(
+    number: number,
+    range: StagedRange,
+    caller: Caller,
+    { frees }: { readonly frees: boolean },
+  ): Promise<void> {
     const { open } = this.handles.handle(number);
     if (range.start >= open.sizeBytes) return;
     await this.#versions.withFileForWriting(open, caller, async (file) => {
@@ -236,6 +244,7 @@ export class FileContents {
       open.beginWrite(cleared);
       try {
         await clearRange(file, cleared);
+        if (frees) await this.#free(open, cleared);
         open.wrote(cleared, this.#now());
       } finally {
         open.endWrite(cleared);
@@ -422,6 +431,14 @@ export class FileContents {
     await cut?.truncate(sizeBytes);
     // The close() that follows has to promise it.
     if (!promised) open.dirty = true;
+  }
+
+  // Only what is zero by now, so that it changes no byte, whoever reads or hashes them meanwhile.
+  async #free(open: OpenFile, cleared: ByteRange): Promise<void> {
+    const hole = wholeBlocks(cleared);
+    const content = open.content?.id;
+    if (content === undefined || hole.end - hole.start < freedBytesMin) return;
+    await this.#parts.staging.free(content, hole);
   }
 
   // Dropping the bytes needs no copy of them, and no recall: a content that close() has promised is left behind.

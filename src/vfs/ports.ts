@@ -40,6 +40,8 @@ export interface StagingArea {
   /** fsync of the directory: names of new files survive power loss. */
   syncDirectory(): Promise<void>;
   remove(content: ContentId): Promise<void>;
+  /** Gives back the disk below a range that has nothing but zeros, where the disk can do that; else nothing happens. */
+  free(content: ContentId, range: ByteRange): Promise<void>;
   /** Whether all bytes of a content are here: parts of a file that did not fit have left, and are only in the vault. */
   isWhole(content: ContentId): boolean;
   /** Resolves when the removals under way have freed their space: `rm` on a full disk helps the next writer at once. */

@@ -212,6 +212,16 @@ def check_fallocate():
     os.close(fd)
 
 
+def check_a_punched_hole_leaves_the_disk():
+    fd = os.open(make("f", b"x" * 5_000_000), os.O_RDWR)
+    full = os.fstat(fd).st_blocks
+    fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 100, 4_000_000)
+    os.fsync(fd)
+    expect(os.fstat(fd).st_blocks < full / 2, True, f"{os.fstat(fd).st_blocks} of {full} blocks")
+    expect((os.fstat(fd).st_size, contents("f")), (5_000_000, b"x" * 100 + bytes(4_000_000) + b"x" * 999_900))
+    os.close(fd)
+
+
 def check_copy_file_range():
     data = os.urandom(3_000_000)
     source = os.open(make("a", data), os.O_RDONLY)
