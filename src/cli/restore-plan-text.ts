@@ -30,8 +30,7 @@ export function planLines(plans: readonly RestorePlan[]): string[] {
 function orderLine(plan: RestorePlan): string {
   const { files, bytes, running, slower, price, tier, currency, part } = plan;
   const traffic = trafficText(plan.trafficPrice, currency);
-  const subject =
-    part === null ? counted(files, "file") : `bytes ${part.start}-${part.end} in ${counted(files, "job")}`;
+  const subject = part == null ? counted(files, "file") : `bytes ${part.start}-${part.end} in ${counted(files, "job")}`;
   if (running === files && slower === 0) {
     return `${subject}, ${formatSize(bytes)}: already under way, free of charge${traffic}`;
   }
@@ -49,7 +48,9 @@ function otherLines({ otherTiers, currency, price, jobsKnown }: RestorePlan): st
   const tiers = otherTiers.map(
     (other) => `  or --tier ${other.tier}: ${priceText(other.price, currency)}, ${readyText(other)}`,
   );
-  return jobsKnown ? tiers : [...tiers, "  the service did not say which jobs it has already; those cost nothing"];
+  return jobsKnown !== false
+    ? tiers
+    : [...tiers, "  the service did not say which jobs it has already; those cost nothing"];
 }
 
 function readyText({ readyInMs }: Pick<RestorePlan, "readyInMs">): string {

@@ -49,7 +49,8 @@ function list<T>(title: string, items: readonly T[], text: (item: T) => string):
 }
 
 function problems(report: StatusReport, now: number): string[] {
-  const { uploads, recalls, failedRecalls, vaults, suspects, deletes, staged } = report;
+  // A mount that an earlier casfs has begun, and that still runs, does not tell of those.
+  const { uploads, recalls, failedRecalls = [], vaults, suspects, deletes, staged } = report;
   return [
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
     ...vaults.flatMap(({ readOnly }) => readOnly ?? []),
@@ -85,7 +86,7 @@ function groupedBy<T>(items: readonly T[], reasonOf: (item: T) => string | null)
   const groups = new Map<string, T[]>();
   for (const item of items) {
     const reason = reasonOf(item);
-    if (reason === null) continue;
+    if (reason == null) continue;
     const group = groups.get(reason) ?? [];
     group.push(item);
     groups.set(reason, group);

@@ -167,6 +167,14 @@ test("recalls that cannot go on, and recalls that failed, are told with the reas
   ]);
 });
 
+test("a mount that an earlier casfs has begun tells less, and is shown all the same", () => {
+  const { failedRecalls: _, ...earlier } = quiet;
+  const { lastError: _error, nextAttemptAt: _at, ...running } = recall;
+  const lines = statusLines({ ...earlier, recalls: [running] } as never, now);
+  expect(lines.filter((line) => line.startsWith("  ! "))).toEqual([]);
+  expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving, ready in about 3h30m");
+});
+
 test("what opens have recalled of what they may, and what was refused, is told", () => {
   const refusal = {
     at: "2026-01-01T11:59:00Z",
