@@ -27,7 +27,7 @@ if [ -n "$missing" ]; then
 fi
 
 mkdir -p .cache/bench/reference
-for program in create-files touch-memory; do
+for program in create-files touch-memory getattr-latency; do
   [ ".cache/bench/$program" -nt "bench/c/$program.c" ] || gcc -O2 -Wall -o ".cache/bench/$program" "bench/c/$program.c"
 done
 if [ ! -x .cache/bench/passthrough_ll ]; then

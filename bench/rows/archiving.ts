@@ -11,42 +11,41 @@ import { casfsProgram, report, run, timed } from "../command.js";
 import { settleMachine } from "../machine.js";
 import type { Report } from "../programs/measured.js";
 import type { Bench, Contestant, Row } from "../row.js";
+import { type Scale, sizeText } from "../scale.js";
 import { serviceOptions, startPlainServer, startService } from "../server.js";
 import { mountCasfs } from "../subject.js";
 
-const mebibytes = 1024;
-
-export const archivingRow: Row = {
+export const archivingRow = (scale: Scale): Row => ({
   name: "archive-1g",
-  work: "cp of 1 GiB until archived, local server",
+  work: `cp of ${sizeText(scale)} until archived, local server`,
   reference: "SHA-256 + cp + fdatasync",
-  rounds: 3,
+  rounds: Math.min(3, scale.roundsMax),
   target: { kind: "time", atMost: 2 },
   prepare: async (bench) => {
-    const source = randomFile(bench);
-    return { casfs: archiving(bench, source), reference: copying(bench, source) };
+    const source = randomFile(bench, scale);
+    return { casfs: archiving(bench, scale, source), reference: copying(bench, scale, source) };
   },
-};
+});
 
-export const recallRow: Row = {
+export const recallRow = (scale: Scale): Row => ({
   name: "recall-1g",
-  work: "recall of 1 GiB until readable",
+  work: `recall of ${sizeText(scale)} until readable`,
   reference: "node:http + SHA-256",
-  rounds: 3,
+  rounds: Math.min(3, scale.roundsMax),
   target: { kind: "time", atMost: 1.5 },
   prepare: async (bench) => {
-    const source = randomFile(bench);
-    return { casfs: await recalling(bench, source), reference: await downloading(bench, source) };
+    const source = randomFile(bench, scale);
+    return { casfs: await recalling(bench, scale, source), reference: await downloading(bench, scale, source) };
   },
-};
+});
 
-function archiving(bench: Bench, source: string): Contestant {
+function archiving(bench: Bench, scale: Scale, source: string): Contestant {
   return {
     round: async () => {
       const place = bench.place("archiving");
       const mount = await mountCasfs(place);
       run("mkdir", mount.root);
-      settleMachine(bench);
+      settleMachine(bench, scale);
       const file = join(mount.root, "large");
       const elapsedMs = timed("cp", [source, file]) + timed(process.execPath, [casfsProgram, "wait", file]);
       await mount.close();
@@ -56,11 +55,11 @@ function archiving(bench: Bench, source: string): Contestant {
   };
 }
 
-function copying(bench: Bench, source: string): Contestant {
+function copying(bench: Bench, scale: Scale, source: string): Contestant {
   return {
     round: async () => {
       const place = bench.place("copying");
-      settleMachine(bench);
+      settleMachine(bench, scale);
       const { ms } = report<Report>("plain-client", "copy", source, join(place, "large"));
       rmSync(place, { recursive: true });
       return ms;
@@ -69,7 +68,7 @@ function copying(bench: Bench, source: string): Contestant {
 }
 
 /** Jobs of its service are done at once. The first byte can be read when the whole has landed. */
-async function recalling(bench: Bench, source: string): Promise<Contestant> {
+async function recalling(bench: Bench, scale: Scale, source: string): Promise<Contestant> {
   const place = bench.place("recalling");
   const service = await startService(place);
   const mount = await mountCasfs(place, serviceOptions(service.url));
@@ -80,7 +79,7 @@ async function recalling(bench: Bench, source: string): Promise<Contestant> {
   return {
     round: async () => {
       run(process.execPath, casfsProgram, "evict", file);
-      settleMachine(bench);
+      settleMachine(bench, scale);
       return timed("head", ["-c", "1", file]);
     },
     close: async () => {
@@ -90,14 +89,14 @@ async function recalling(bench: Bench, source: string): Promise<Contestant> {
   };
 }
 
-async function downloading(bench: Bench, source: string): Promise<Contestant> {
+async function downloading(bench: Bench, scale: Scale, source: string): Promise<Contestant> {
   const place = bench.place("plain");
   run("cp", source, join(place, "large"));
   const server = await startPlainServer(place);
   return {
     round: async () => {
       const target = bench.place("downloaded");
-      settleMachine(bench);
+      settleMachine(bench, scale);
       const { ms } = report<Report>("plain-client", "download", server.url, join(target, "large"));
       rmSync(target, { recursive: true });
       return ms;
@@ -106,7 +105,7 @@ async function downloading(bench: Bench, source: string): Promise<Contestant> {
   };
 }
 
-function randomFile(bench: Bench): string {
+function randomFile(bench: Bench, { mebibytes }: Scale): string {
   const file = join(bench.place("source"), "large");
   run("dd", "if=/dev/urandom", `of=${file}`, "bs=1M", `count=${mebibytes}`);
   return file;

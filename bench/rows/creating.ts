@@ -10,26 +10,26 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { run, timed } from "../command.js";
 import { mountedRow, onFreshMount } from "../mounted-row.js";
+import { countText, type Scale } from "../scale.js";
 
-const fileCount = 10_000;
-
-export const creatingRow = mountedRow({
-  name: "create-10000",
-  work: "create, write, close of 10,000 files of 4 KiB",
-  reference: "bindfs",
-  rounds: 3,
-  target: { kind: "time", atMost: 1 },
-  prepare: async (subject, bench) => {
-    let rounds = 0;
-    const round = async () => {
-      rounds += 1;
-      const place = bench.place(`${subject.name}-creating-${rounds}`);
-      return onFreshMount(subject, place, ({ root }) => {
-        mkdirSync(join(root, "files"));
-        run("sync");
-        return timed(join(bench.tools, "create-files"), [join(root, "files"), String(fileCount), "4096"]);
-      });
-    };
-    return { round };
-  },
-});
+export const creatingRow = ({ files, roundsMax }: Scale) =>
+  mountedRow({
+    name: "create-10000",
+    work: `create, write, close of ${countText(files)} files of 4 KiB`,
+    reference: "bindfs",
+    rounds: Math.min(3, roundsMax),
+    target: { kind: "time", atMost: 1 },
+    prepare: async (subject, bench) => {
+      let rounds = 0;
+      const round = async () => {
+        rounds += 1;
+        const place = bench.place(`${subject.name}-creating-${rounds}`);
+        return onFreshMount(subject, place, ({ root }) => {
+          mkdirSync(join(root, "files"));
+          run("sync");
+          return timed(join(bench.tools, "create-files"), [join(root, "files"), String(files), "4096"]);
+        });
+      };
+      return { round };
+    },
+  });

@@ -13,13 +13,16 @@ const commands = {
   "find -size": (directory: string) => timed("find", [directory, "-size", "+5"]),
 };
 
-export function listingRows(fileCount: number, { slow }: { readonly slow: boolean }): Row[] {
+export function listingRows(
+  fileCount: number,
+  { slow, roundsMax = 5 }: { readonly slow: boolean; readonly roundsMax?: number },
+): Row[] {
   return Object.entries(commands).map(([command, list]) =>
     mountedRow({
-      name: `${command.replaceAll(/[^a-z]+/g, "-")}-${fileCount}`,
+      name: `${command.replaceAll(/[^a-z]+/g, "-")}-${slow ? 100_000 : 10_000}`,
       work: `${command} of ${fileCount.toLocaleString("en")} files`,
       reference: "passthrough_ll",
-      rounds: 5,
+      rounds: Math.min(5, roundsMax),
       target: { kind: "time", atMost: 1 },
       slow,
       prepare: async (subject, bench) => {
