@@ -12,7 +12,7 @@ import { access, serviceData, serviceOptions, startService } from "../server.js"
 import { mountCasfs } from "../subject.js";
 
 const archives = 1_000_000;
-const inventoryWithinMs = 180_000;
+const inventoryWithinMs = 600_000;
 const idleMs = 5000;
 
 interface Life {
