@@ -54,7 +54,10 @@ function lifeOf(bench: Bench): Promise<Life> {
 
 async function live(bench: Bench): Promise<Life> {
   const place = bench.place("million");
-  const describe = (index: number) => `casfs/1 all/file-${index}?mode=644&mtime=1700000000.000000000&v=1`;
+  const describe = (index: number) => {
+    const id = index.toString(16).padStart(32, "0");
+    return `casfs/1 all/file-${index}?mode=644&mtime=1700000000.000000000&uid=1000&gid=1000&id=${id}&v=1&w=00000000000000aa`;
+  };
   await seedService(serviceData(place), { vault: "bench", archives, account: access.appId, describe });
   const service = await startService(place);
   const began = performance.now();
