@@ -14,9 +14,9 @@ import type { CasService } from "../protocol/service.js";
 import type { LineRate } from "./line-rate.js";
 import type { ContentSink, Landing, WindowLanding, WindowSink } from "./ports.js";
 import { downloadOutput } from "./range-download.js";
-import { isOfWhole, type Recall } from "./recall.js";
+import { isOfWhole, type Recall, troubleOf } from "./recall.js";
 import type { ArchiveJob } from "./retrieval-plan.js";
-import { pauseOrThrow, type RecallTrouble, type RetryPauseParts } from "./retry-pause.js";
+import { pauseOrThrow, type RetryPauseParts } from "./retry-pause.js";
 
 export interface ArchiveLandingParts extends Omit<RetryPauseParts, "signal" | "onTrouble"> {
   readonly service: Pick<CasService, "getJobOutput">;
@@ -154,12 +154,6 @@ export class ArchiveLanding {
       },
     );
   }
-}
-
-function troubleOf(recall: Recall): (trouble: RecallTrouble) => void {
-  return (trouble) => {
-    recall.trouble = trouble;
-  };
 }
 
 function isFull(error: unknown): error is CasfsError {

@@ -5,7 +5,23 @@
  * wait, or was told to come again, wants it for good.
  */
 
+import type { RetrievalTier } from "../protocol/service.js";
+import type { RecallOrigin } from "./ports.js";
 import type { Recall } from "./recall.js";
+
+/** What somebody asks for, beside the bytes. */
+export interface RecallWish {
+  readonly tier: RetrievalTier;
+  /** "open" when absent. A recall that goes on takes the more urgent of two. */
+  readonly origin?: RecallOrigin;
+  /** Order another job when the one that runs, whoever ordered it, has a slower tier: somebody has agreed to pay for it. */
+  readonly faster?: boolean;
+  /**
+   * Of who waits: when it fires before a job was ordered, and nobody else wants the bytes, the recall is taken back and
+   * rejects with a CancelledError. Absent: they are wanted, whoever waits.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
 
 interface Listener {
   /** Nobody wants `recall` any more, and no job is ordered for it. */

@@ -3,14 +3,14 @@
 import { rangeLength } from "../domain/bytes.js";
 import type { JobId } from "../domain/ids.js";
 import type { Clock, Instant } from "../domain/time.js";
-import type { AbortScope } from "../lib/abort-scope.js";
-import type { Deferred } from "../lib/deferred.js";
+import { AbortScope } from "../lib/abort-scope.js";
+import { type Deferred, deferred } from "../lib/deferred.js";
 import { type ArchiveWindow, isWholeArchive } from "../protocol/archive-window.js";
 import type { RetrievalTier } from "../protocol/service.js";
-import type { ColdArchive, RecalledBytes, RecallOrigin } from "./ports.js";
-import type { RecallCharge } from "./recall-budget.js";
+import type { ColdArchive, JournaledRecall, RecalledBytes, RecallIntent, RecallOrigin } from "./ports.js";
+import type { RecallCharge, RecallRequest } from "./recall-budget.js";
 import type { HeldBy } from "./recall-queue.js";
-import type { RestoreState } from "./restore-state.js";
+import { nextRestoreState, type RestoreEvent, type RestoreState } from "./restore-state.js";
 import { expectedJobEnd } from "./retrieval-plan.js";
 import type { RecallTrouble } from "./retry-pause.js";
 
@@ -52,6 +52,12 @@ export interface Recall extends RecalledBytes {
   task: Promise<void>;
 }
 
+/** How a recall begins that was asked for now, or goes on that an earlier process has journaled. */
+export interface RecallBeginning extends Pick<Recall, "origin" | "charge" | "insists"> {
+  /** Nothing is journaled of it, so no request for a job can have been made. */
+  readonly isNew: boolean;
+}
+
 export interface RecallStatus {
   readonly archive: ColdArchive;
   /** The whole archive, or the part that is recalled alone. */
@@ -68,6 +74,61 @@ export interface RecallStatus {
   readonly startedAt: Instant;
   /** A guess: the tier's usual time, then what the download's speed so far suggests; null when nothing is known. */
   readonly expectedAt: Instant | null;
+}
+
+export function begunRecall(
+  { archive, window, tier, jobId, requestedAt, replaced, isKept }: JournaledRecall,
+  { origin, charge, isNew, insists }: RecallBeginning,
+): Recall {
+  return {
+    archive,
+    window,
+    tier,
+    origin,
+    insists,
+    isKept,
+    waiters: 0,
+    isOrdered: jobId !== null,
+    isWithdrawn: false,
+    startedAt: requestedAt,
+    landed: deferred(),
+    scope: new AbortScope(),
+    job: jobId,
+    jobs: new Set(jobId === null ? [] : [jobId]),
+    jobAdded: deferred(),
+    replaced,
+    charge,
+    // Of an earlier process nobody knows.
+    mayHaveStarted: !isNew,
+    state: "requesting",
+    heldBy: null,
+    trouble: null,
+    landedBytes: 0,
+    landingSince: undefined,
+    task: Promise.resolve(),
+  };
+}
+
+export function advance(recall: Recall, event: RestoreEvent): void {
+  recall.state = nextRestoreState(recall.state, event);
+  recall.trouble = null;
+}
+
+/** Takes down what goes wrong with `recall`. */
+export function troubleOf(recall: Recall): (trouble: RecallTrouble | null) => void {
+  return (trouble) => {
+    recall.trouble = trouble;
+  };
+}
+
+/** What the journal keeps of it before a job is ordered. */
+export function intentOf({ tier, isKept, charge }: Recall): RecallIntent {
+  return { tier, isKept, chargedAt: charge?.chargedAt ?? null };
+}
+
+/** What a job for these bytes takes off the budget. */
+export function chargeOf({ archive: { id }, window, tier }: RecalledBytes & Pick<Recall, "tier">): RecallRequest {
+  return { sizeBytes: rangeLength(window), tier, name: `archive ${id}` };
 }
 
 export function isOfWhole({ archive, window }: RecalledBytes): boolean {
