@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { PassThrough, Readable } from "node:stream";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { GivenMemory } from "../../src/lib/given-memory.js";
 import { digestOf } from "../../src/protocol/tree-hash.js";
 import { receiveInto } from "../../src/server/bytes/body-sink.js";
@@ -72,6 +72,27 @@ test("a source that breaks off, or a signal, rejects", async () => {
   });
   stalled.abort(new Error("stalled"));
   await expect(waiting).rejects.toThrow("stalled");
+});
+
+test("a body that breaks off while its disk is slow is not written any more once it is given up", async () => {
+  const file = fileWith((offered) => offered);
+  const { writev } = file.handle;
+  const begun: (() => void)[] = [];
+  const slow = async (...write: Parameters<typeof writev>) => {
+    await new Promise<void>((resolve) => begun.push(resolve));
+    return writev(...write);
+  };
+  Object.assign(file.handle, { writev: slow });
+  const stream = new PassThrough();
+  const receiving = receiveInto(file.handle, { stream, signal: never });
+  // The first batch is being written, the second one waits for it.
+  for (let batch = 0; batch < 2; batch++) stream.write(testBytes(1_100_000));
+  await vi.waitUntil(() => begun.length > 0 && stream.isPaused());
+  stream.destroy();
+  await new Promise(setImmediate);
+  begun[0]!();
+  await expect(receiving).rejects.toThrow("closed before the end");
+  expect(begun.length).toBe(1);
 });
 
 test("the memory of pieces that a source gives away is free once they are written, and of no others", async () => {

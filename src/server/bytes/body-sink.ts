@@ -88,6 +88,7 @@ class HashingSink {
   #earlySync: Promise<void> | undefined;
   #syncFailure: { readonly reason: unknown } | undefined;
   #unsyncedBytes = 0;
+  #isAbandoned = false;
 
   constructor(file: SinkFile, memory: GivenMemory | undefined) {
     this.#file = file;
@@ -112,8 +113,9 @@ class HashingSink {
     return this.#hasher.digest();
   }
 
-  /** Resolves when the file is not being written any more. */
+  /** Resolves when the file is not being written any more, and will not be. */
   async abandon(): Promise<void> {
+    this.#isAbandoned = true;
     await this.#writing.catch(() => undefined);
     await this.#earlySync;
   }
@@ -121,6 +123,8 @@ class HashingSink {
   /** Begins to write the batch, once the one before is written. */
   async #flush(): Promise<void> {
     await this.#writing;
+    // The file is closed next, and its descriptor is another file's then.
+    if (this.#isAbandoned) return;
     this.#writing = this.#write(this.#batch, this.#position);
     // Its failure is seen by whoever waits for it next; until then it must not count as unhandled.
     this.#writing.catch(() => undefined);
