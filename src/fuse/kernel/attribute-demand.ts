@@ -4,8 +4,9 @@
  * READDIRPLUS puts attributes into the kernel's caches, which a program that looks at each file (`ls -l`, `du`, `rsync`)
  * needs, and which cost a program that wants names (`find -name`) several times the listing itself. The kernel's own guess
  * (READDIRPLUS_AUTO) leaves out nearly all of them for who reads a directory to its end before it looks, for ever. Here an
- * entry without attributes is looked up, and that says who looks: the first page has all but one, the following ones have
- * none until its reader, or anybody often enough, has looked.
+ * entry without attributes is looked up, and that says who looks: listings have the attributes of all but one file, until
+ * their reader has walked through several directories without asking for it. `du`, `find -size` and `rsync` read a
+ * directory to its end before they look: what is left out too early costs them a look-up of every file.
  */
 
 import type { InodeNumber } from "../../domain/ids.js";
@@ -15,8 +16,8 @@ export type ShownAttributes = "all" | "all-but-one" | "directories";
 
 const processesMax = 256;
 const directoriesMax = 1024;
-/** Who has read so many pages and looked at nothing gets names at once. */
-const pagesUnlookedMax = 8;
+/** Who has listed so many directories and looked at nothing gets names from then on. */
+const directoriesUnlookedMax = 8;
 /** So many look-ups by anybody make a directory one that is looked at; single files are opened in any directory. */
 const lookupsToShow = 32;
 /** Of a process in another pid namespace: it may be anybody. */
@@ -24,7 +25,7 @@ const nobody = 0;
 
 interface Reader {
   looks: boolean;
-  pages: number;
+  directories: number;
 }
 
 interface ReadDirectory {
@@ -44,8 +45,9 @@ export class AttributeDemand {
     const reader = pid === nobody ? undefined : this.#reader(pid);
     if (reader?.looks === true) return "all";
     this.#directories.set(directory, { reader: pid, lookups: known?.lookups ?? 0 });
-    if (reader !== undefined) reader.pages += 1;
-    return isFirst && (reader === undefined || reader.pages <= pagesUnlookedMax) ? "all-but-one" : "directories";
+    if (reader !== undefined && isFirst) reader.directories += 1;
+    if (reader !== undefined && reader.directories > directoriesUnlookedMax) return "directories";
+    return isFirst ? "all-but-one" : "all";
   }
 
   /**
@@ -66,7 +68,7 @@ export class AttributeDemand {
   #reader(pid: number): Reader {
     const known = this.#readers.get(pid);
     if (known !== undefined) return known;
-    const reader = { looks: false, pages: 0 };
+    const reader = { looks: false, directories: 0 };
     this.#readers.set(pid, reader);
     return reader;
   }
