@@ -6,38 +6,32 @@
  * Never: evicts a content that is pinned, open, or recalled and not yet read; those may only be dropped.
  */
 
-import { linkSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { mkdir, statfs } from "node:fs/promises";
-import { LRUCache } from "lru-cache";
+import { rmSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { totalLength } from "../domain/bytes.js";
 import { CorruptError, FileSystemError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveKey, ContentId } from "../domain/ids.js";
-import { type Clock, type Milliseconds, ms } from "../domain/time.js";
+import type { Clock } from "../domain/time.js";
 import { KeyedMutex } from "../lib/concurrency.js";
 import { publishFile, removeIfPresent } from "../lib/durable-file.js";
-import { invariant } from "../lib/invariant.js";
 import type { ColdArchive, ContentSink, Landing } from "../restore/ports.js";
 import type { CachedContents } from "../vfs/ports.js";
+import { CacheRoom, type CacheRoomOptions, type CacheTenant, type RoomContents } from "./cache-room.js";
+import { isFileOf, linkOver, sizeOfFile, sweepContents, sweepLandings } from "./cached-files.js";
 import { ContentFileHandle } from "./content-file.js";
 import type { Evictor } from "./disk-reserve.js";
-import { chooseEvictions, inOrderOfUse, type UsedCandidate } from "./eviction.js";
+import { inOrderOfUse } from "./eviction.js";
 import type { HashPool } from "./hash-pool.js";
 import { LandingFile } from "./landing-file.js";
 import { LandingPieces } from "./landing-pieces.js";
-import { type CacheLayout, numberOfName, shardCount } from "./layout.js";
+import type { CacheLayout } from "./layout.js";
 import type { CachedRow, CacheIndex } from "./ports.js";
+import { type Resident, Residents, rowOf } from "./residents.js";
+import { RunningLandings } from "./running-landings.js";
 import type { CachedCopies } from "./staging-area.js";
 import type { StagingBudget } from "./staging-budget.js";
 import { UseLog } from "./use-log.js";
-
-export interface ContentCacheOptions {
-  /** Of all contents together; a single larger content is taken alone, else it could never be read. */
-  readonly maxBytes: number;
-  /** Landing leaves so much of the disk free. */
-  readonly keepFreeBytes: number;
-  /** For so long a recalled content that nobody has read is not evicted. */
-  readonly recallKeepMs: Milliseconds;
-}
 
 export interface ContentCacheParts {
   readonly layout: CacheLayout;
@@ -62,56 +56,34 @@ export interface CacheUsage {
   readonly maxBytes: number;
 }
 
-/** Contents of which only a part is here: bytes of the same bound, which are evicted in the same order. */
-export interface CacheTenant {
-  usage(): { readonly contents: number; readonly usedBytes: number; readonly landingBytes: number };
-  /** What is here of one archive, and what is landing of it. */
-  bytesOf(archive: ArchiveKey): number;
-  /** Least recently used first. */
-  candidates(): Iterable<UsedCandidate>;
-  evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent">;
-  /** @param why "landed": all of it is an ordinary copy now. */
-  drop(archive: ArchiveKey, why: "landed" | "unwanted"): Promise<void>;
-}
-
-/** What has to be evicted, and what to say when that cannot be. */
-interface Shortage {
-  /** Not positive when nothing is short. */
-  readonly needBytes: number;
-  readonly why: (freedBytes: number) => string;
-}
-
-type Resident = { -readonly [Field in keyof Omit<CachedRow, "key">]: CachedRow[Field] } & {
-  openCount: number;
-  /** Whoever still has it open reads nothing from it any more. */
-  isDamaged?: boolean;
-};
-
 export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   readonly #parts: ContentCacheParts;
-  readonly #options: ContentCacheOptions;
-  /** Only an ordered index: it never drops anything by itself, because it does not know what may go. */
-  readonly #residents = new LRUCache<ArchiveKey, Resident>({
-    maxSize: Number.MAX_SAFE_INTEGER,
-    sizeCalculation: (resident) => resident.sizeBytes,
-  });
-  readonly #waitingPins = new Set<ArchiveKey>();
-  readonly #landings = new Map<ArchiveKey, { readonly archive: ColdArchive; readonly landing: Landing | undefined }>();
+  readonly #options: CacheRoomOptions;
+  readonly #residents = new Residents();
+  readonly #landings = new RunningLandings();
+  readonly #room: CacheRoom;
   readonly #uses: UseLog;
   #tenant: CacheTenant | undefined;
   /** Per archive: adopting, publishing and removing one file exclude each other. */
   readonly #files = new KeyedMutex<ArchiveKey>();
-  /** Choosing what to evict and counting what is free is one step. */
-  readonly #room = new KeyedMutex<"room">();
 
-  private constructor(parts: ContentCacheParts, options: ContentCacheOptions) {
+  private constructor(parts: ContentCacheParts, options: CacheRoomOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#uses = new UseLog(parts.index, parts.clock, parts.observer);
+    const { layout, clock, freeBytes } = parts;
+    const contents: RoomContents = {
+      usedBytes: () => this.#usedBytes,
+      partialBytesOf: (archive) => this.#tenant?.bytesOf(archive) ?? 0,
+      candidates: (except) => inOrderOfUse(this.#residents.candidates(except), this.#tenant?.candidates() ?? []),
+      evict: (archive) => this.evict(archive),
+    };
+    const { cacheDirectory: directory } = layout;
+    this.#room = new CacheRoom({ contents, landings: this.#landings, clock, directory, freeBytes }, options);
   }
 
   /** Opens the cache and makes index and directory agree. */
-  static async open(parts: ContentCacheParts, options: ContentCacheOptions): Promise<ContentCache> {
+  static async open(parts: ContentCacheParts, options: CacheRoomOptions): Promise<ContentCache> {
     await mkdir(parts.layout.landingDirectory, { recursive: true, mode: 0o700 });
     const cache = new ContentCache(parts, options);
     await cache.#reconcile();
@@ -135,17 +107,23 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       usedBytes: this.#usedBytes,
       partialContents: partial?.contents ?? 0,
       partialBytes: partial?.usedBytes ?? 0,
-      landingBytes: this.#landingBytes + (partial?.landingBytes ?? 0),
+      landingBytes: this.#landings.bytes + (partial?.landingBytes ?? 0),
       maxBytes: this.#options.maxBytes,
     };
   }
 
   /** Evicts the least recently used copies that may go, until about `wantedBytes` are freed; none when all are less than `needBytes`. */
-  async freeDisk({ needBytes, wantedBytes }: Parameters<Evictor>[0]): Promise<void> {
-    await this.#room.run("room", async () => {
-      const { keys, freedBytes } = this.#chooseEvictions(wantedBytes);
-      if (freedBytes >= needBytes) await this.#evictAll(keys);
-    });
+  freeDisk(amount: Parameters<Evictor>[0]): Promise<void> {
+    return this.#room.free(amount);
+  }
+
+  /** Makes room for `bytes` of a window. @throws as `begin`. */
+  makeWindowRoom(archive: ColdArchive, bytes: number): Promise<void> {
+    return this.#room.makeForWindow(archive, bytes);
+  }
+
+  whyNoRoom(sizeBytes: number, underWayBytes: number, archive?: ArchiveKey): Promise<string | null> {
+    return this.#room.whyNot(sizeBytes, underWayBytes, archive);
   }
 
   has(archive: ArchiveKey): boolean {
@@ -208,12 +186,12 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     const row = this.#newRow(archive, sizeBytes, { readSinceLanding: true });
     if (!this.#residents.has(archive)) {
       linkOver(staged, this.#parts.layout.cached(archive));
-      this.#admit(row);
+      this.#residents.admit(row);
       await this.#parts.index.put(row);
     }
     await this.#parts.index.flush();
     rmSync(staged, { force: true });
-    await this.#room.run("room", () => this.#trim(archive));
+    await this.#room.trim(archive);
   }
 
   async evict(archive: ArchiveKey): Promise<"evicted" | "in-use" | "pinned" | "absent"> {
@@ -230,7 +208,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   // An open file keeps its bytes until it is closed: that is how unlink(2) works.
   async drop(archive: ArchiveKey): Promise<void> {
     await this.#files.run(archive, async () => {
-      this.#waitingPins.delete(archive);
+      this.#residents.stopWaiting(archive);
       const resident = this.#residents.peek(archive);
       if (resident !== undefined) await this.#remove(archive, resident);
       else await this.#parts.index.remove(archive);
@@ -248,6 +226,10 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     await this.drop(archive);
   }
 
+  isPinned(archive: ArchiveKey): boolean {
+    return this.#residents.isPinned(archive);
+  }
+
   async setPinned(archive: ArchiveKey, pinned: boolean): Promise<void> {
     await this.#files.run(archive, async () => {
       const resident = this.#residents.peek(archive);
@@ -255,27 +237,20 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
         resident.pinned = pinned;
         await this.#parts.index.put(rowOf(archive, resident));
       } else if (pinned) {
-        this.#waitingPins.add(archive);
+        this.#residents.waitForPinned(archive);
         await this.#parts.index.put(this.#newRow(archive, 0, { readSinceLanding: true }));
-      } else if (this.#waitingPins.delete(archive)) {
+      } else if (this.#residents.stopWaiting(archive)) {
         await this.#parts.index.remove(archive);
       }
     });
   }
 
-  isPinned(archive: ArchiveKey): boolean {
-    return this.#residents.peek(archive)?.pinned ?? this.#waitingPins.has(archive);
-  }
-
   async begin(archive: ColdArchive): Promise<Landing> {
-    invariant(!this.#landings.has(archive.key), "an archive lands once at a time");
-    const onEnd = () => {
-      this.#landings.delete(archive.key);
-    };
-    this.#landings.set(archive.key, { archive, landing: undefined });
+    this.#landings.begin(archive);
+    const onEnd = () => this.#landings.end(archive);
     try {
       const landing = await this.#openLanding(archive, onEnd);
-      this.#landings.set(archive.key, { archive, landing });
+      this.#landings.opened(archive, landing);
       return landing;
     } catch (error) {
       onEnd();
@@ -287,7 +262,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     const { layout, hashPool } = this.#parts;
     const pieces = await LandingPieces.open(layout.landingPieces(archive.key), archive);
     try {
-      await this.#room.run("room", () => this.#makeRoom(archive, totalBytes(pieces.missing)));
+      await this.#room.makeFor(archive, totalLength(pieces.missing));
       const path = layout.landing(archive.key);
       const publish = () => this.admitFile(archive, path);
       return await LandingFile.open({ archive, path, pieces, hashPool, publish, onEnd });
@@ -308,13 +283,6 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
     return resident;
   }
 
-  #admit(row: CachedRow): void {
-    const { key, ...rest } = row;
-    // Somebody may have the former copy of the same bytes open; it stays theirs, and the count stays with it.
-    this.#residents.set(key, { ...rest, openCount: 0 });
-    this.#waitingPins.delete(key);
-  }
-
   #newRow(key: ArchiveKey, sizeBytes: number, { readSinceLanding }: { readonly readSinceLanding: boolean }): CachedRow {
     const now = this.#parts.clock.now();
     return { key, sizeBytes, lastUsedAt: now, pinned: this.isPinned(key), landedAt: now, readSinceLanding };
@@ -327,7 +295,7 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
       const row = this.#newRow(archive.key, archive.sizeBytes, { readSinceLanding: false });
       await index.put(row);
       await publishFile(path, layout.cached(archive.key));
-      this.#admit(row);
+      this.#residents.admit(row);
       await this.#tenant?.drop(archive.key, "landed");
     });
   }
@@ -357,144 +325,24 @@ export class ContentCache implements CachedContents, ContentSink, CachedCopies {
   }
 
   get #usedBytes(): number {
-    return this.#residents.calculatedSize + (this.#tenant?.usage().usedBytes ?? 0);
-  }
-
-  get #landingBytes(): number {
-    let sum = 0;
-    for (const { archive } of this.#landings.values()) sum += archive.sizeBytes;
-    return sum;
-  }
-
-  /** @throws FileSystemError "no-space" before anything is evicted in vain. */
-  async #makeRoom(archive: ColdArchive, missingBytes: number): Promise<void> {
-    await this.#evictFor(archive, this.#shortInCache(archive.sizeBytes, this.#landingBytes - archive.sizeBytes));
-    await this.#evictFor(archive, await this.#shortOnDisk(missingBytes + this.#unwrittenBytes(archive.key)));
-  }
-
-  /** Makes room for `bytes` of a window. @throws as `begin`. */
-  async makeWindowRoom(archive: ColdArchive, bytes: number): Promise<void> {
-    await this.#room.run("room", async () => {
-      await this.#evictFor(archive, this.#shortInCache(bytes, this.#landingBytes, archive.key));
-      await this.#evictFor(archive, await this.#shortOnDisk(bytes + this.#unwrittenBytes(undefined)));
-    });
-  }
-
-  async whyNoRoom(sizeBytes: number, underWayBytes: number, archive?: ArchiveKey): Promise<string | null> {
-    const landedBytes = this.#landingBytes - this.#unwrittenBytes(undefined);
-    const cache = this.#shortInCache(sizeBytes, underWayBytes, archive);
-    const disk = await this.#shortOnDisk(sizeBytes + Math.max(0, underWayBytes - landedBytes));
-    return this.#whyNot(cache) ?? this.#whyNot(disk);
-  }
-
-  async #evictFor(archive: ColdArchive, short: Shortage): Promise<void> {
-    const reason = this.#whyNot(short);
-    if (reason !== null) throw noSpace(archive, reason);
-    await this.#evictAll(this.#chooseEvictions(short.needBytes).keys);
-  }
-
-  #whyNot({ needBytes, why }: Shortage): string | null {
-    const { freedBytes } = this.#chooseEvictions(needBytes);
-    return freedBytes < needBytes ? why(freedBytes) : null;
-  }
-
-  /**
-   * What must be evicted for `sizeBytes` to land; a content larger than the cache is taken alone.
-   *
-   * @param window Of which archive a part is here already, and stays.
-   */
-  #shortInCache(windowBytes: number, underWayBytes: number, window?: ArchiveKey): Shortage {
-    const { maxBytes } = this.#options;
-    const ownBytes = window === undefined ? 0 : (this.#tenant?.bytesOf(window) ?? 0);
-    const sizeBytes = windowBytes + ownBytes;
-    const otherBytes = Math.max(0, this.#usedBytes - ownBytes) + underWayBytes;
-    const why = (freedBytes: number) =>
-      `only ${Math.max(0, maxBytes - otherBytes + freedBytes)} of the cache's ${maxBytes} bytes can be freed`;
-    return { needBytes: Math.min(otherBytes + sizeBytes - maxBytes, otherBytes), why };
-  }
-
-  async #shortOnDisk(bytes: number): Promise<Shortage> {
-    const { keepFreeBytes } = this.#options;
-    const freeBytes = await (this.#parts.freeBytes ?? freeBytesOfDisk)(this.#parts.layout.cacheDirectory);
-    const why = () => `the disk has ${freeBytes} bytes, of which ${keepFreeBytes} stay free`;
-    return { needBytes: bytes + keepFreeBytes - freeBytes, why };
-  }
-
-  /** What the other landings are still going to write. */
-  #unwrittenBytes(except: ArchiveKey | undefined): number {
-    let sum = 0;
-    for (const [key, { archive, landing }] of this.#landings) {
-      if (key !== except) sum += landing === undefined ? archive.sizeBytes : totalBytes(landing.missing());
-    }
-    return sum;
-  }
-
-  async #trim(newest: ArchiveKey): Promise<void> {
-    const excessBytes = this.#usedBytes + this.#landingBytes - this.#options.maxBytes;
-    await this.#evictAll(this.#chooseEvictions(excessBytes, newest).keys);
-  }
-
-  #chooseEvictions(needBytes: number, except?: ArchiveKey): ReturnType<typeof chooseEvictions> {
-    const { recallKeepMs } = this.#options;
-    return chooseEvictions(inOrderOfUse(this.#candidates(except), this.#tenant?.candidates() ?? []), {
-      needBytes,
-      now: this.#parts.clock.now(),
-      recallKeepMs,
-    });
-  }
-
-  *#candidates(except: ArchiveKey | undefined): Generator<UsedCandidate> {
-    for (const key of this.#residents.rkeys()) {
-      const resident = this.#residents.peek(key);
-      if (resident !== undefined && key !== except) yield { key, ...resident };
-    }
-  }
-
-  async #evictAll(keys: readonly ArchiveKey[]): Promise<void> {
-    for (const key of keys) await this.evict(key);
+    return this.#residents.bytes + (this.#tenant?.usage().usedBytes ?? 0);
   }
 
   async #reconcile(): Promise<void> {
-    const rows = new Map(this.#parts.index.load().map((row) => [row.key, row]));
-    const present = await this.#sweepDirectory(rows);
+    const { layout, index, clock } = this.#parts;
+    const rows = new Map(index.load().map((row) => [row.key, row]));
+    const present = await sweepContents(layout, rows);
     for (const row of [...rows.values()].sort((a, b) => a.lastUsedAt - b.lastUsedAt)) {
-      if (present.has(row.key)) this.#admit(row);
+      if (present.has(row.key)) this.#residents.admit(row);
       else if (row.pinned) await this.#keepPin(row);
       else await this.#parts.index.remove(row.key);
     }
-    this.#sweepLandings();
+    sweepLandings(layout, clock.now(), this.#options.recallKeepMs);
   }
 
   async #keepPin(row: CachedRow): Promise<void> {
-    this.#waitingPins.add(row.key);
+    this.#residents.waitForPinned(row.key);
     if (row.sizeBytes > 0) await this.#parts.index.put({ ...row, sizeBytes: 0 });
-  }
-
-  /** Removes files that no row describes; the keys of the others. One shard at a time, so that nothing stalls long. */
-  async #sweepDirectory(rows: ReadonlyMap<ArchiveKey, CachedRow>): Promise<Set<ArchiveKey>> {
-    const present = new Set<ArchiveKey>();
-    for (let shard = 0; shard < shardCount; shard += 1) {
-      const directory = this.#parts.layout.shardDirectory(shard);
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      for (const name of readdirSync(directory)) {
-        const key = numberOfName(name) as ArchiveKey | undefined;
-        const row = key === undefined ? undefined : rows.get(key);
-        if (row !== undefined && isFileOf(`${directory}/${name}`, row.sizeBytes)) present.add(row.key);
-        else rmSync(`${directory}/${name}`, { recursive: true, force: true });
-      }
-      await new Promise(setImmediate);
-    }
-    return present;
-  }
-
-  /** Landings that nobody has gone on with for longer than the service keeps a job's output. */
-  #sweepLandings(): void {
-    const directory = this.#parts.layout.landingDirectory;
-    const oldest = this.#parts.clock.now() - Math.max(this.#options.recallKeepMs, staleLandingMs);
-    for (const name of readdirSync(directory)) {
-      const path = `${directory}/${name}`;
-      if (statSync(path).mtimeMs < oldest) rmSync(path, { recursive: true, force: true });
-    }
   }
 }
 
@@ -504,43 +352,6 @@ function damagedWhileOpen(archive: ArchiveKey): CorruptError {
   });
 }
 
-const staleLandingMs = ms(48 * 3600 * 1000);
-
-function rowOf(key: ArchiveKey, { openCount: _, isDamaged: __, ...row }: Resident): CachedRow {
-  return { key, ...row };
-}
-
-function totalBytes(ranges: readonly { readonly start: number; readonly end: number }[]): number {
-  return ranges.reduce((sum, range) => sum + range.end - range.start, 0);
-}
-
-/** Whether `path` is a regular file of exactly `sizeBytes`. */
-function isFileOf(path: string, sizeBytes: number): boolean {
-  return sizeOfFile(path) === sizeBytes;
-}
-
-function linkOver(from: string, to: string): void {
-  rmSync(to, { force: true });
-  linkSync(from, to);
-}
-
-/** undefined when there is no regular file at `path`. */
-function sizeOfFile(path: string): number | undefined {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found?.isFile() === true ? found.size : undefined;
-}
-
 function wrongStagedSize(content: ContentId, stagedBytes: number, sizeBytes: number): CorruptError {
   return new CorruptError(`Cannot cache content ${content}: it has ${stagedBytes} bytes, its archive ${sizeBytes}`);
-}
-
-async function freeBytesOfDisk(directory: string): Promise<number> {
-  const { bavail, bsize } = await statfs(directory);
-  return bavail * bsize;
-}
-
-function noSpace(archive: ColdArchive, why: string): FileSystemError {
-  return new FileSystemError("no-space", `Cannot land archive ${archive.id} of ${archive.sizeBytes} bytes: ${why}`, {
-    hint: "Evict or unpin cached files, or raise --cache-size",
-  });
 }

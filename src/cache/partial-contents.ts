@@ -8,7 +8,7 @@
 
 import { constants, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { type ByteRange, byteRange, splitRange } from "../domain/bytes.js";
+import { type ByteRange, byteRange, overlaps, splitRange, totalLength } from "../domain/bytes.js";
 import { CorruptError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import type { ArchiveKey } from "../domain/ids.js";
@@ -21,7 +21,8 @@ import { downloadPieceBytes } from "../protocol/limits.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import { combineTreeHashes } from "../protocol/tree-hash.js";
 import type { ColdArchive, WindowLanding, WindowSink } from "../restore/ports.js";
-import type { CacheTenant, ContentCache } from "./content-cache.js";
+import type { CacheTenant } from "./cache-room.js";
+import type { ContentCache } from "./content-cache.js";
 import type { UsedCandidate } from "./eviction.js";
 import type { HashPool } from "./hash-pool.js";
 import { type CacheLayout, numberOfName } from "./layout.js";
@@ -202,7 +203,7 @@ export class PartialContents implements WindowSink, CacheTenant {
   /** Two landings never write to the same bytes: the second would write over what the first has shown. */
   async #othersEnd(entry: PartialEntry, window: ByteRange): Promise<void> {
     for (;;) {
-      const others = [...entry.landings].filter(([other]) => other.start < window.end && window.start < other.end);
+      const others = [...entry.landings].filter(([other]) => overlaps(other, window));
       if (others.length === 0) return;
       await Promise.all(others.map(([, ended]) => ended.promise));
     }
@@ -210,7 +211,7 @@ export class PartialContents implements WindowSink, CacheTenant {
 
   async #openLanding(archive: ColdArchive, window: ArchiveWindow, entry: PartialEntry, onEnd: () => void) {
     const { cache, layout, hashPool } = this.#parts;
-    const missingBytes = entry.missing(window).reduce((sum, { start, end }) => sum + end - start, 0);
+    const missingBytes = totalLength(entry.missing(window));
     await cache.makeWindowRoom(archive, missingBytes);
     const path = layout.partial(archive.key);
     const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);

@@ -29,6 +29,15 @@ export function rangeLength(range: ByteRange): ByteCount {
   return (range.end - range.start) as ByteCount;
 }
 
+/** Of ranges that do not overlap, as of parts in the SDK's words. */
+export function totalLength(ranges: readonly { readonly start: number; readonly end: number }[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+export function overlaps(one: ByteRange, other: ByteRange): boolean {
+  return one.start < other.end && other.start < one.end;
+}
+
 /** Consecutive ranges of `pieceBytes` that cover `range`; the last may be shorter. Empty for an empty range. */
 export function splitRange(range: ByteRange, pieceBytes: number): ByteRange[] {
   if (pieceBytes <= 0) throw new RangeError(`Cannot split a range into pieces of ${pieceBytes} bytes`);

@@ -4,7 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { ContentCache, type ContentCacheOptions } from "../../src/cache/content-cache.js";
+import type { CacheRoomOptions } from "../../src/cache/cache-room.js";
+import { ContentCache } from "../../src/cache/content-cache.js";
 import { HashPool } from "../../src/cache/hash-pool.js";
 import { CacheLayout } from "../../src/cache/layout.js";
 import { PartialContents } from "../../src/cache/partial-contents.js";
@@ -24,7 +25,7 @@ import { testBytes } from "../support/test-bytes.js";
 export const key = (value: number) => value as ArchiveKey;
 export const contentId = (value: number) => value as ContentId;
 
-const defaults: ContentCacheOptions = { maxBytes: 1e9, keepFreeBytes: 0, recallKeepMs: hours(48) };
+const defaults: CacheRoomOptions = { maxBytes: 1e9, keepFreeBytes: 0, recallKeepMs: hours(48) };
 
 export class CacheFixture implements AsyncDisposable {
   readonly clock = new FakeClock();
@@ -45,7 +46,7 @@ export class CacheFixture implements AsyncDisposable {
     readonly directory: string,
   ) {}
 
-  static async create(options: Partial<ContentCacheOptions> = {}): Promise<CacheFixture> {
+  static async create(options: Partial<CacheRoomOptions> = {}): Promise<CacheFixture> {
     const directory = await mkdtemp(join(tmpdir(), "casfs-cache-"));
     const fixture = new CacheFixture(new CacheLayout(directory), directory);
     await fixture.reopen(options);
@@ -53,7 +54,7 @@ export class CacheFixture implements AsyncDisposable {
   }
 
   /** The next process on the same directory and index; the former one just ended, without closing anything. */
-  async reopen(options: Partial<ContentCacheOptions> = {}): Promise<void> {
+  async reopen(options: Partial<CacheRoomOptions> = {}): Promise<void> {
     const { layout, index, hashPool, clock } = this;
     const onDisk = (content: ContentId) => allocatedBytes(layout.staged(content));
     this.budget = new StagingBudget({ limitBytes: null, allocatedBytes: onDisk });
