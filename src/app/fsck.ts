@@ -10,7 +10,7 @@ import { readdirSync, statSync } from "node:fs";
 import type { HashPool } from "../cache/hash-pool.js";
 import { type CacheLayout, numberOfName, shardCount } from "../cache/layout.js";
 import type { CachedArchive, CatalogCheck, PartialArchive, StagedContent } from "../catalog/catalog-check.js";
-import { byteRange } from "../domain/bytes.js";
+import { byteRange, totalLength } from "../domain/bytes.js";
 import { describeError } from "../domain/errors.js";
 import type { ArchiveKey } from "../domain/ids.js";
 import type { Clock } from "../domain/time.js";
@@ -132,7 +132,7 @@ class Fsck {
         const verdict = await this.#verifyPieces(copy);
         if (verdict === "gone") continue;
         files += 1;
-        bytes += copy.pieces.reduce((sum, { start, end }) => sum + end - start, 0);
+        bytes += totalLength(copy.pieces);
         if (verdict !== "right") problems.push(verdict);
       }
     }

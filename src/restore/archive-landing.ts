@@ -5,7 +5,7 @@
  * a disk that is full for a minute loses it.
  */
 
-import { rangeLength } from "../domain/bytes.js";
+import { rangeLength, totalLength } from "../domain/bytes.js";
 import { CasfsError, CorruptError } from "../domain/errors.js";
 import { type Instant, type Milliseconds, minutes, ms, seconds } from "../domain/time.js";
 import type { BackoffLimits } from "../lib/backoff.js";
@@ -133,7 +133,7 @@ export class ArchiveLanding {
   async #download(recall: Recall, job: ArchiveJob, landing: Landing | WindowLanding): Promise<void> {
     const { archive, window } = recall;
     const { clock, rate } = this.#parts;
-    const missingBytes = landing.missing().reduce((sum, range) => sum + range.end - range.start, 0);
+    const missingBytes = totalLength(landing.missing());
     recall.landedBytes = rangeLength(window) - missingBytes;
     recall.landingSince = { at: clock.now(), bytes: recall.landedBytes };
     using _fetching = rate.fetching();

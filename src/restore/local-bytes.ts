@@ -4,7 +4,7 @@
  * Never: calls an archive whole before all of it was verified together.
  */
 
-import { type ByteRange, byteRange } from "../domain/bytes.js";
+import { type ByteRange, byteRange, overlaps } from "../domain/bytes.js";
 import { CorruptError, describeError } from "../domain/errors.js";
 import type { Observer } from "../domain/events.js";
 import { IntervalSet } from "../lib/interval-set.js";
@@ -79,8 +79,4 @@ export class LocalBytes {
     ]);
     return { running: underWay.map(({ window }) => window), new: missing };
   }
-}
-
-function overlaps(one: ByteRange, other: ByteRange): boolean {
-  return one.start < other.end && other.start < one.end;
 }

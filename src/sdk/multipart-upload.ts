@@ -1,6 +1,6 @@
 /** An upload in parts as an object (CAS SDK documentation; cas-api section 17.8). */
 
-import { byteCount, splitRange } from "../domain/bytes.js";
+import { byteCount, splitRange, totalLength } from "../domain/bytes.js";
 import { vaultName } from "../domain/ids.js";
 import { forEachConcurrently } from "../lib/concurrency.js";
 import { archiveSizeBytesMax, clientPartSizeBytesMin } from "../protocol/limits.js";
@@ -51,7 +51,7 @@ export class MultipartUpload {
     this.#filePath = filePath;
     this.#sizeTotal = sizeTotal;
     this.#parts = parts;
-    this.#sizeCompleted = sizeOf(parts);
+    this.#sizeCompleted = totalLength(parts);
   }
 
   /**
@@ -185,7 +185,7 @@ export class MultipartUpload {
       if (error instanceof CASServerError && error.status === 404) return [];
       throw error;
     });
-    this.#sizeCompleted = sizeOf(this.#parts);
+    this.#sizeCompleted = totalLength(this.#parts);
     const { parallel = defaultParallel, signal } = options;
     await forEachConcurrently(this.#parts, { concurrency: parallel, signal }, (part) =>
       this.#checkPart(filePath, part),
@@ -214,5 +214,4 @@ async function listedParts(vault: Vault, uploadId: string, options?: CallOptions
   return parts;
 }
 
-const sizeOf = (parts: readonly ByteSpan[]) => parts.reduce((sum, { start, end }) => sum + end - start, 0);
 const endOf = (parts: readonly ByteSpan[]) => parts.at(-1)?.end ?? 0;

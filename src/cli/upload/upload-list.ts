@@ -1,5 +1,6 @@
 /** The work of `casfs upload ls|parts`. */
 
+import { totalLength } from "../../domain/bytes.js";
 import type { UploadId, VaultName } from "../../domain/ids.js";
 import { printable } from "../../lib/printable.js";
 import { nextMarker } from "../../protocol/next-marker.js";
@@ -95,7 +96,7 @@ function uploadFields(
   upload: MultipartUploadProperties,
   parts: readonly PartProperties[],
 ): (readonly [string, string])[] {
-  const sent = parts.reduce((sum, { start, end }) => sum + end - start, 0);
+  const sent = totalLength(parts);
   return [
     ["upload", upload.multipartUploadId],
     ["created", dateText(upload.creationDate)],
