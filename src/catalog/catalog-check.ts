@@ -131,8 +131,7 @@ export class CatalogCheck {
     >(`SELECT i.ino, i.mode, i.nlink, i.content_id, (SELECT count(*) FROM entry WHERE ino = i.ino) AS names,
         EXISTS (SELECT 1 FROM content WHERE id = i.content_id) AS has_content
       FROM inode i WHERE i.ino > ? ORDER BY i.ino LIMIT ?`);
-    for (let ino = 0; ; ) {
-      const slice = rows.all(ino, sliceRows);
+    for (const slice of slices(rows, ({ ino }) => ino)) {
       yield slice.flatMap((row): CatalogFinding[] => {
         const path = this.#pathOf(row.ino);
         const isFile = (row.mode & fileTypeMask) === regularFile;
@@ -146,9 +145,6 @@ export class CatalogCheck {
           findings.push({ kind: "content-missing", path, detail: `there is no content ${row.content_id}` });
         return findings;
       });
-      const last = slice.at(-1);
-      if (last === undefined) return;
-      ino = last.ino;
     }
   }
 
@@ -166,13 +162,7 @@ export class CatalogCheck {
         EXISTS (SELECT 1 FROM tombstone t WHERE t.vault_id = a.vault_id AND t.archive_id = a.archive_id) AS buried
       FROM archive a WHERE a.key > ? ORDER BY a.key LIMIT ?`,
     );
-    for (let key = 0; ; ) {
-      const slice = rows.all(key, sliceRows);
-      yield slice.flatMap((row) => this.#archiveFindings(row));
-      const last = slice.at(-1);
-      if (last === undefined) return;
-      key = last.key;
-    }
+    for (const slice of slices(rows, ({ key }) => key)) yield slice.flatMap((row) => this.#archiveFindings(row));
   }
 
   *staged(): Generator<StagedContent[]> {
@@ -180,8 +170,7 @@ export class CatalogCheck {
       `SELECT id, ino, phase, size_bytes, flushed, interrupted, durable, boot_id FROM content
       WHERE phase <> 'archived' AND id > ? ORDER BY id LIMIT ?`,
     );
-    for (let id = 0; ; ) {
-      const slice = rows.all(id, sliceRows);
+    for (const slice of slices(rows, ({ id }) => id as number)) {
       yield slice.map((row) => ({
         id: row.id as ContentId,
         path: this.#pathOf(row.ino as number),
@@ -192,9 +181,6 @@ export class CatalogCheck {
         durable: row.durable === 1,
         bootId: row.boot_id as string,
       }));
-      const last = slice.at(-1);
-      if (last === undefined) return;
-      id = last.id as number;
     }
   }
 
@@ -206,20 +192,13 @@ export class CatalogCheck {
       FROM cached c JOIN archive a ON a.key = c.archive_key
       WHERE c.size_bytes > 0 AND c.archive_key > ? ORDER BY c.archive_key LIMIT ?`,
     );
-    for (let key = 0; ; ) {
-      const slice = rows.all(key, sliceRows);
+    for (const slice of slices(rows, (row) => row.archive_key as number)) {
       yield slice.map((row) => ({
-        key: row.archive_key as ArchiveKey,
-        archiveId: row.archive_id as ArchiveId,
-        path: row.ino === null ? `archive ${row.archive_id}` : this.#pathOf(row.ino as number),
-        sizeBytes: row.size_bytes as number,
+        ...this.#copyOf(row),
         treeHash: row.tree_hash as TreeHashHex,
         pinned: row.pinned === 1,
         missing: (row.missing_runs as number) >= missingRunsMin,
       }));
-      const last = slice.at(-1);
-      if (last === undefined) return;
-      key = last.archive_key as number;
     }
   }
 
@@ -232,20 +211,13 @@ export class CatalogCheck {
     const pieces = this.#sql.prepare<[number], { start_byte: number; end_byte: number; tree_hash: string }>(
       "SELECT start_byte, end_byte, tree_hash FROM partial_piece WHERE archive_key = ? ORDER BY start_byte",
     );
-    for (let key = 0; ; ) {
-      const slice = rows.all(key, sliceRows);
+    for (const slice of slices(rows, (row) => row.archive_key as number)) {
       yield slice.map((row) => ({
-        key: row.archive_key as ArchiveKey,
-        archiveId: row.archive_id as ArchiveId,
-        path: row.ino === null ? `archive ${row.archive_id}` : this.#pathOf(row.ino as number),
-        sizeBytes: row.size_bytes as number,
+        ...this.#copyOf(row),
         pieces: pieces.all(row.archive_key as number).map((piece) => {
           return { ...byteRange(piece.start_byte, piece.end_byte), treeHash: piece.tree_hash as TreeHashHex };
         }),
       }));
-      const last = slice.at(-1);
-      if (last === undefined) return;
-      key = last.archive_key as number;
     }
   }
 
@@ -259,6 +231,15 @@ export class CatalogCheck {
 
   hasCached(key: number): boolean {
     return this.#sql.prepare("SELECT 1 FROM cached WHERE archive_key = ? AND size_bytes > 0").get(key) !== undefined;
+  }
+
+  #copyOf(row: Readonly<Record<string, number | string | null>>): Omit<PartialArchive, "pieces"> {
+    return {
+      key: row.archive_key as ArchiveKey,
+      archiveId: row.archive_id as ArchiveId,
+      path: row.ino === null ? `archive ${row.archive_id}` : this.#pathOf(row.ino as number),
+      sizeBytes: row.size_bytes as number,
+    };
   }
 
   #archiveFindings(row: ArchiveRow): CatalogFinding[] {
@@ -287,5 +268,19 @@ export class CatalogCheck {
       child = entry.parent;
     }
     return names.join("/");
+  }
+}
+
+/** All rows in the order of their keys; the last slice is empty. */
+function* slices<Row>(
+  rows: BetterSqlite3.Statement<[after: number, limit: number], Row>,
+  keyOf: (row: Row) => number,
+): Generator<Row[]> {
+  for (let after = 0; ; ) {
+    const slice = rows.all(after, sliceRows);
+    yield slice;
+    const last = slice.at(-1);
+    if (last === undefined) return;
+    after = keyOf(last);
   }
 }
