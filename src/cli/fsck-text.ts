@@ -7,8 +7,8 @@ import { counted } from "./terminal.js";
 
 /** What was found, one line each, and last what was looked at. */
 export function fsckLines(report: FsckReport): string[] {
-  const { problems, errors, files, archives, stagedFiles, cachedFiles, partialFiles, verifiedFiles, verifiedBytes } =
-    report;
+  const { problems, errors, files, archives, stagedFiles, cachedFiles, verifiedFiles, verifiedBytes } = report;
+  const { partialFiles = 0 } = report; // A mount that an earlier casfs has begun does not tell of them.
   const verified =
     verifiedFiles === 0 ? "" : `, ${counted(verifiedFiles, "cached file")} read (${formatSize(verifiedBytes)})`;
   const inPart = partialFiles === 0 ? "" : `, ${partialFiles} in part`;

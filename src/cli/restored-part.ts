@@ -1,13 +1,35 @@
 /**
- * `casfs restore --output`: bytes that were restored of a file, written to a file of their own.
+ * `casfs restore --range` and `--output`: a part of a file, and its bytes written to a file of their own.
  *
  * Never: overwrites a file; leaves one that has not all bytes.
  */
 
 import { type FileHandle, open, rm } from "node:fs/promises";
-import type { ControlApi, MountPath } from "../app/control-api.js";
+import type { ControlApi, MountPath, RestorePlan } from "../app/control-api.js";
 import { MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
+
+/**
+ * The mount has understood that a part of a file is meant, and what it brings can be used by itself.
+ *
+ * @param isWritten Whether the bytes go to a file of their own, and need not be read in the mount.
+ * @throws FileSystemError "not-supported" before anything is ordered.
+ */
+export function requirePart(plan: Pick<RestorePlan, "part" | "files">, isWritten: boolean): void {
+  // A mount that an earlier casfs has begun passes the range over, and would recall all of the file.
+  if (plan.part == null) {
+    if (plan.files === 0) return; // All of it is here.
+    throw new FileSystemError("not-supported", "Cannot restore a part: this mount knows whole files only", {
+      hint: "An earlier casfs has begun it: unmount it, and mount it again",
+    });
+  }
+  if (plan.part.isReadable || isWritten) return;
+  throw new FileSystemError(
+    "not-supported",
+    `Cannot restore a part of ${plan.part.path} for reading: this mount would recall the rest of it, too`,
+    { hint: "Write the part with --output FILE, or mount with --partial-recall and a size below that of the file" },
+  );
+}
 
 /** An output file that is there, and empty, before anything is paid for. */
 export class PartOutput {

@@ -1,4 +1,9 @@
-/** A status report as lines for people: what is wrong first, then what is going on. Pure. */
+/**
+ * A status report as lines for people: what is wrong first, then what is going on. Pure.
+ *
+ * A mount that an earlier casfs has begun, and that still runs, does not tell of failed recalls, of parts of files, nor
+ * why a recall cannot go on.
+ */
 
 import type {
   FailedRecallReport,
@@ -49,7 +54,6 @@ function list<T>(title: string, items: readonly T[], text: (item: T) => string):
 }
 
 function problems(report: StatusReport, now: number): string[] {
-  // A mount that an earlier casfs has begun, and that still runs, does not tell of those.
   const { uploads, recalls, failedRecalls = [], vaults, suspects, deletes, staged } = report;
   return [
     ...(staged.room === "stalled" ? ["writers get ENOSPC: staging is full, and no upload makes progress"] : []),
@@ -143,7 +147,7 @@ function stagedText({ staged, deletes }: StatusReport): string {
 }
 
 function cacheText({ cache }: StatusReport): string {
-  const { files, bytes, limitBytes, pinned, partialFiles, partialBytes } = cache;
+  const { files, bytes, limitBytes, pinned, partialFiles = 0, partialBytes = 0 } = cache;
   const kept = pinned === 0 ? "" : `, ${pinned} pinned`;
   const inPart =
     partialFiles === 0 ? "" : `, ${formatSize(partialBytes)} of it parts of ${counted(partialFiles, "file")}`;
@@ -173,7 +177,7 @@ function recallText(recall: RecallReport, service: StatusReport["service"], now:
   const landed = landedBytes > 0 ? `${percent(landedBytes, sizeBytes)} of ` : "";
   const ready = landedBytes === 0 ? readyText(recall, service, now) : "";
   const held = heldBy === null ? "" : heldText[heldBy];
-  const place = range === null ? "" : ` from ${formatSize(range.start)} on`;
+  const place = range == null ? "" : ` from ${formatSize(range.start)} on`;
   return `${path}  ${landed}${formatSize(sizeBytes)}${place}, ${tier}, ${state}${held}${ready}`;
 }
 

@@ -169,10 +169,12 @@ test("recalls that cannot go on, and recalls that failed, are told with the reas
 
 test("a mount that an earlier casfs has begun tells less, and is shown all the same", () => {
   const { failedRecalls: _, ...earlier } = quiet;
-  const { lastError: _error, nextAttemptAt: _at, ...running } = recall;
-  const lines = statusLines({ ...earlier, recalls: [running] } as never, now);
+  const { lastError: _error, nextAttemptAt: _at, range: _range, ...running } = recall;
+  const { partialFiles: _files, partialBytes: _bytes, ...cache } = quiet.cache;
+  const lines = statusLines({ ...earlier, cache, recalls: [running] } as never, now);
   expect(lines.filter((line) => line.startsWith("  ! "))).toEqual([]);
   expect(lines).toContain("  recalls   photos/old.raw  1MiB, standard, retrieving, ready in about 3h30m");
+  expect(lines).toContain("  cache     2 files, 1MiB of 10GiB, 1 pinned");
 });
 
 test("what opens have recalled of what they may, and what was refused, is told", () => {

@@ -13,7 +13,7 @@ import { failureLine, type MountSelection, selectMounts, withControl } from "../
 import { CommandLineError } from "../failure.js";
 import { type PlannedMount, planLines, totalPrice } from "../restore-plan-text.js";
 import { showRestoreProgress } from "../restore-progress.js";
-import { PartOutput } from "../restored-part.js";
+import { PartOutput, requirePart } from "../restored-part.js";
 import { stopSignals } from "../stop-signals.js";
 import { counted, type Terminal } from "../terminal.js";
 
@@ -71,7 +71,7 @@ async function restoreInto(paths: readonly string[], flags: RestoreFlags, { outp
   const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
   const plans = planned.map(({ plan }) => plan);
   refuseTooLarge(plans, flags);
-  refuseUnreadable(planned, flags);
+  if (flags.range !== undefined) requirePart(plans[0]!, output !== undefined);
   for (const line of planLines(plans)) terminal.print(line);
   if (plans.every(({ files }) => files === 0)) {
     if (output !== undefined) await writePart(planned[0]!, output, { flags, terminal });
@@ -100,17 +100,6 @@ function refuseTooLarge(plans: readonly RestorePlan[], { tier }: RestoreFlags): 
   throw new FileSystemError("too-large", `Cannot restore at tier expedited: ${text}`, {
     hint: "Take --tier standard or --tier bulk",
   });
-}
-
-/** @throws FileSystemError "not-supported" before anything is paid for that could not be read by itself. */
-function refuseUnreadable(planned: readonly Planned[], { output }: RestoreFlags): void {
-  const part = planned[0]?.plan.part;
-  if (part == null || part.isReadable || output !== undefined) return;
-  throw new FileSystemError(
-    "not-supported",
-    `Cannot restore a part of ${part.path} for reading: this mount would recall the rest of it, too`,
-    { hint: "Write the part with --output FILE, or mount with --partial-recall and a size below that of the file" },
-  );
 }
 
 async function writePart(
