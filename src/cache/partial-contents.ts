@@ -84,6 +84,7 @@ export class PartialContents implements WindowSink, CacheTenant {
     if (!entry.isEmpty) this.#uses.add({ key, lastUsedAt, readSinceLanding });
     return new PartialReader(entry, {
       path: this.#parts.layout.partial(archive.key),
+      wholePath: this.#parts.layout.cached(archive.key),
       onRead: () => this.#wasRead(entry),
       onClose: () => {
         entry.openCount -= 1;

@@ -1,7 +1,7 @@
 /** Reads what is here of an archive that is not whole. */
 
 import { type ByteRange, byteRange } from "../domain/bytes.js";
-import { CorruptError } from "../domain/errors.js";
+import { CorruptError, FileSystemError } from "../domain/errors.js";
 import { invariant } from "../lib/invariant.js";
 import type { PartialContentFile } from "../vfs/ports.js";
 import { ContentFileHandle } from "./content-file.js";
@@ -9,6 +9,8 @@ import type { PartialEntry, PartialState } from "./partial-entry.js";
 
 export interface PartialReaderHooks {
   readonly path: string;
+  /** Where the file goes when the archive is whole. */
+  readonly wholePath: string;
   readonly onRead: () => void;
   /** Called once. */
   readonly onClose: () => void;
@@ -42,7 +44,7 @@ export class PartialReader implements PartialContentFile {
     const range = byteRange(offset, Math.min(offset + into.length, this.#entry.sizeBytes));
     invariant(this.missing(range).length === 0, "only what is here is read");
     this.#hooks.onRead();
-    this.#file ??= ContentFileHandle.open(this.#hooks.path, "r");
+    this.#file ??= this.#open();
     const file = await this.#file;
     const length = await file.read(offset, into.subarray(0, range.end - range.start));
     // An end of file would be taken for the end of the content.
@@ -50,6 +52,17 @@ export class PartialReader implements PartialContentFile {
       throw new CorruptError(`Cannot read ${this.#hooks.path}: it was cut while it was open`);
     }
     return length;
+  }
+
+  async #open(): Promise<ContentFileHandle> {
+    const { path, wholePath } = this.#hooks;
+    try {
+      return await ContentFileHandle.open(path, "r");
+    } catch (error) {
+      if (!(error instanceof FileSystemError && error.kind === "not-found")) throw error;
+      // The archive is becoming an ordinary copy: the file has moved, and the entry hears of it in a moment.
+      return ContentFileHandle.open(wholePath, "r");
+    }
   }
 
   close(): Promise<void> {

@@ -1,6 +1,6 @@
 /** Windows of an archive are ordered, paid for, verified and kept without the rest. */
 
-import { existsSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { byteCount, byteRange, MIB } from "../../src/domain/bytes.js";
 import { CorruptError, ServiceError } from "../../src/domain/errors.js";
@@ -195,6 +195,21 @@ test("with its last window the archive is an ordinary cached content", async () 
   expectBytes(await disk.read(1), bytes);
   expect(disk.cache.usage()).toMatchObject({ contents: 1, partialContents: 0, usedBytes: size });
   expect(disk.partialIndex.rows.size).toBe(0);
+  await reader.close();
+});
+
+test("a reader that begins while the archive becomes whole reads its bytes", async () => {
+  const { disk, newManager, store } = await world();
+  await using _disk = disk;
+  const { archive, bytes } = await store(1);
+  const manager = newManager();
+  await manager.recallWindow(archive, windowOf(0, 4 * MIB), standard);
+  const reader = disk.partial.openPartial(archive);
+  // As between the renaming and the entry's end, while the directory is synced.
+  renameSync(disk.layout.partial(archive.key), disk.layout.cached(archive.key));
+  const into = Buffer.alloc(100);
+  expect([reader.state, await reader.read(MIB, into)]).toEqual(["here", 100]);
+  expectBytes(into, bytes.subarray(MIB, MIB + 100));
   await reader.close();
 });
 
