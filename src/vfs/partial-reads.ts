@@ -119,15 +119,17 @@ export class PartialReads {
     using scope = new AbortScope(read.caller.signal);
     try {
       for (;;) {
+        if (handle.open.file !== file || file.state === "landed") return;
         if (file.state === "damaged") throw damaged(file.archive);
         if (file.state === "dropped") throw dropped(file.archive);
-        if (file.state === "landed" || handle.open.file !== file) return;
         const [missing] = file.missing(range);
         if (missing === undefined) return run.didRead(range);
         await this.#bringFirst(read, run, missing, scope.signal);
       }
     } catch (error) {
       if (read.caller.signal.aborted) throw new CancelledError(`Reading archive ${file.archive.id}`, { cause: error });
+      // Who has rewritten the file has let its archive go: what became of the recall is no matter.
+      if (handle.open.file !== file) return;
       // Not ENOENT: nobody looks for that in a read.
       if (!isMissing(error)) throw error;
       const message = `Archive ${file.archive.id} is not in the service any more`;

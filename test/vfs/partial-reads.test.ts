@@ -243,6 +243,19 @@ test("truncating such a file fails as for any cold one, and emptying it shows it
   await it.close(reader);
 });
 
+test("a read that waits while the file is rewritten gets the new bytes, whatever becomes of the recall", async () => {
+  const { it } = await withColdFile();
+  await using _it = it;
+  const reader = await it.open("a", reading);
+  const read = readAt(it, reader, [MIB, 10]);
+  await it.until(() => it.recalls.snapshot()[0]?.state === "retrieving");
+  await it.fs.setAttributes(it.ino("a"), { sizeBytes: 0 });
+  const [recall] = it.recalls.snapshot();
+  it.service.failJob(recall!.archive.vault, recall!.job!, "The archive was deleted");
+  expect(await eventually(it, read)).toHaveLength(0);
+  await it.close(reader);
+});
+
 test("landed windows survive a crash, and a recall that was under way goes on", async () => {
   const { it, jobs } = await withColdFile();
   await using _it = it;
