@@ -9,9 +9,8 @@ import { shell, whyNoMount } from "../support/fuse-environment.js";
 import { makeSourceTree, type SourceTree } from "../support/source-tree.js";
 
 const reason = whyNoMount();
-const fileCount = 300;
-/** Above the multipart threshold. */
-const bigBytes = 110 * 1024 * 1024;
+const fileCount = 1000;
+const bigBytes = 200 * 1024 * 1024;
 
 /** Everything that stat tells of a tree, one line for each name. Directories have no size of their own. */
 const listing = `cd "$1" && find . -mindepth 1 \\( -type d -printf '%P %y %m %U %G %T@ -\\n' \\) -o -printf '%P %y %m %U %G %T@ %s %l\\n' | LC_ALL=C sort`;
