@@ -64,7 +64,7 @@ export class BatchRestore {
   }
 
   /** See `ControlApi.readRestored`. */
-  read(request: Parameters<RangeRestore["read"]>[0]): Promise<{ readonly data: string }> {
+  read(request: Parameters<RangeRestore["read"]>[0]): ReturnType<RangeRestore["read"]> {
     return this.#ranges.read(request);
   }
 

@@ -33,7 +33,8 @@ export interface ControlApi {
     signal: AbortSignal,
   ): Promise<RestoreResult>;
   /**
-   * Bytes of a file of which they, or all, have been restored, as base64; at most 1 MiB.
+   * Bytes of a file of which they, or all, have been restored, as base64; at most 1 MiB. Those with the same `archiveId`
+   * belong to one version of it.
    *
    * @throws FileSystemError "not-restored" when they are not here, or not here any more.
    */
@@ -41,7 +42,7 @@ export interface ControlApi {
     readonly path: MountPath;
     readonly start: number;
     readonly length: number;
-  }): Promise<{ readonly data: string }>;
+  }): Promise<{ readonly data: string; readonly archiveId: string }>;
   /** How far a `restore` is that somebody waits for; null when it has ended. */
   restoreProgress(request: { readonly batch: string }): Promise<RestoreProgress | null>;
   /** What files cost to keep, to bring back and to delete; without a path everything that is billed. */

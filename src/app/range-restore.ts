@@ -101,17 +101,17 @@ export class RangeRestore {
     readonly path: MountPath;
     readonly start: number;
     readonly length: number;
-  }): Promise<{ readonly data: string }> {
+  }): Promise<{ readonly data: string; readonly archiveId: string }> {
     const archive = this.#archiveOf(this.#parts.paths.find(path));
     if (archive === undefined) throw new FileSystemError("invalid", `${path.join("/")} is not archived`);
     const range = byteRange(Math.min(start, archive.sizeBytes), Math.min(start + length, archive.sizeBytes));
     const into = Buffer.alloc(rangeLength(range));
-    if (into.length === 0) return { data: "" };
+    if (into.length === 0) return { data: "", archiveId: archive.id };
     if (this.#parts.cache.has(archive.key)) {
       const copy = await this.#parts.cache.open(archive.key);
       await copy.read(range.start, into).finally(() => copy.close());
     } else await this.#readPart(archive, range, into);
-    return { data: into.toString("base64") };
+    return { data: into.toString("base64"), archiveId: archive.id };
   }
 
   async #readPart(archive: ColdArchive, range: ByteRange, into: Buffer): Promise<void> {

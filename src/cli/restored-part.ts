@@ -1,7 +1,7 @@
 /**
  * `casfs restore --range` and `--output`: a part of a file, and its bytes written to a file of their own.
  *
- * Never: overwrites a file; leaves one that has not all bytes.
+ * Never: overwrites a file; leaves one that has not all bytes, but for kill -9; puts bytes of two versions together.
  */
 
 import { type FileHandle, open, rm } from "node:fs/promises";
@@ -46,25 +46,40 @@ export class PartOutput {
     try {
       return new PartOutput(path, await open(path, "wx"));
     } catch (cause) {
-      const { code, message } = cause as NodeJS.ErrnoException;
+      const { code } = cause as NodeJS.ErrnoException;
       if (code === "EEXIST") throw new FileSystemError("exists", `Cannot write to ${path}: it is there already`);
-      throw new FileSystemError("unavailable", `Cannot write to ${path}: ${message}`, { cause });
+      throw cannotWrite(path, cause);
     }
   }
 
-  /** Writes `range` of `file`, of which all has been restored, and syncs it. @returns the number of bytes. */
+  /**
+   * Writes `range` of `file`, of which all has been restored, and syncs it.
+   *
+   * @returns the number of bytes. @throws FileSystemError "stale" when the file is rewritten meanwhile.
+   */
   async fill(
     api: Pick<ControlApi, "readRestored">,
     file: MountPath,
     { start, end }: { readonly start: number; readonly end: number | null },
+    signal: AbortSignal,
   ): Promise<number> {
     let position = start;
+    let version: string | undefined;
     while (end === null || position < end) {
       const length = end === null ? MIB : Math.min(MIB, end - position);
-      const { data } = await api.readRestored({ path: file, start: position, length });
+      signal.throwIfAborted();
+      const { data, archiveId } = await api.readRestored({ path: file, start: position, length });
+      version ??= archiveId;
+      if (archiveId !== version) {
+        throw new FileSystemError("stale", `${file.join("/")} was rewritten while it was read`, {
+          hint: "The same command writes the bytes that it has now",
+        });
+      }
       const bytes = Buffer.from(data, "base64");
       if (bytes.length === 0) break; // The end of the file.
-      await this.#file.writeFile(bytes);
+      await this.#file.writeFile(bytes).catch((cause: unknown) => {
+        throw cannotWrite(this.#path, cause);
+      });
       position += bytes.length;
     }
     await this.#file.sync();
@@ -77,4 +92,9 @@ export class PartOutput {
     await this.#file.close().catch(() => undefined);
     await rm(this.#path, { force: true });
   }
+}
+
+function cannotWrite(path: string, cause: unknown): FileSystemError {
+  const { message } = cause as NodeJS.ErrnoException;
+  return new FileSystemError("unavailable", `Cannot write to ${path}: ${message}`, { cause });
 }

@@ -34,7 +34,7 @@ class FakeApi implements ControlApi {
   setPinned = (request: unknown) => this.#note("setPinned", request, { files: 3 });
   planRestore = (request: unknown) => this.#note("planRestore", request, { files: 4 } as never);
   restore = (request: unknown) => this.#note("restore", request, { started: 1, landed: 0, failed: [] });
-  readRestored = (request: unknown) => this.#note("readRestored", request, { data: "" });
+  readRestored = (request: unknown) => this.#note("readRestored", request, { data: "", archiveId: "a" });
   cost = (request: unknown) => this.#note("cost", request, { currency: "CNY" } as never);
   ledger = (request: unknown) => this.#note("ledger", request, { months: [] } as never);
   takeOverVault = (request: unknown) =>
@@ -91,7 +91,7 @@ describe("calls", () => {
     expect(await client.refreshInventory({ vault: "photos", wait: false }, signal)).toEqual({ merged: true });
 
     expect(await client.restoreProgress({ batch: "mine" })).toBe(null);
-    expect(await client.readRestored({ path: ["photos"], start: 5, length: 6 })).toEqual({ data: "" });
+    expect(await client.readRestored({ path: ["photos"], start: 5, length: 6 })).toEqual({ data: "", archiveId: "a" });
     expect(await client.fsck({ verify: true }, signal)).toEqual({ errors: 0 });
 
     expect(api.requests).toEqual([

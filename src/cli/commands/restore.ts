@@ -42,9 +42,16 @@ export function addRestoreCommand(program: Command, terminal: Terminal): void {
 
 async function restore(paths: readonly string[], flags: RestoreFlags, terminal: Terminal): Promise<void> {
   checkRange(paths, flags);
+  const selections = await selectMounts(paths);
+  const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
+  const plans = planned.map(({ plan }) => plan);
+  refuseTooLarge(plans, flags);
+  if (flags.range !== undefined) requirePart(plans[0]!, flags.output !== undefined);
+  // From here on there may be a file that a signal must not leave behind.
+  using stop = stopSignals({ what: "Waiting for the recalls", onRepeated: () => process.exit(130) });
   const output = flags.output === undefined ? undefined : await PartOutput.create(flags.output);
   try {
-    await restoreInto(paths, flags, { output, terminal });
+    await restorePlanned(planned, flags, { output, terminal, signal: stop.signal });
     // Nothing was ordered, or nothing came.
     if (terminal.exitCode !== 0) await output?.remove();
   } catch (error) {
@@ -64,30 +71,28 @@ function checkRange(paths: readonly string[], { range, output, recursive }: Rest
 interface Surroundings {
   readonly output: PartOutput | undefined;
   readonly terminal: Terminal;
+  readonly signal: AbortSignal;
 }
 
-async function restoreInto(paths: readonly string[], flags: RestoreFlags, { output, terminal }: Surroundings) {
-  const selections = await selectMounts(paths);
-  const planned = await Promise.all(selections.map((selection) => planOf(selection, flags)));
+async function restorePlanned(planned: readonly Planned[], flags: RestoreFlags, surroundings: Surroundings) {
+  const { output, terminal, signal } = surroundings;
   const plans = planned.map(({ plan }) => plan);
-  refuseTooLarge(plans, flags);
-  if (flags.range !== undefined) requirePart(plans[0]!, output !== undefined);
   for (const line of planLines(plans)) terminal.print(line);
-  if (plans.every(({ files }) => files === 0)) {
-    if (output !== undefined) await writePart(planned[0]!, output, { flags, terminal });
+  const isHere = plans.every(({ files }) => files === 0);
+  if (isHere && output === undefined) return;
+  if (totalPrice(plans) > 0 && !(await agreed(flags, surroundings))) {
+    terminal.exitCode = signal.aborted ? 130 : 3;
     return;
   }
-  if (totalPrice(plans) > 0 && !(await agreed(flags, terminal))) {
-    terminal.exitCode = 3;
-    return;
-  }
-  using stop = stopSignals({ what: "Waiting for the recalls", onRepeated: () => process.exit(130) });
   try {
-    await order(planned, { ...flags, wait: flags.wait || output !== undefined }, terminal, stop.signal);
-    if (output !== undefined && terminal.exitCode === 0) await writePart(planned[0]!, output, { flags, terminal });
+    if (!isHere) await order(planned, { ...flags, wait: flags.wait || output !== undefined }, terminal, signal);
+    if (output !== undefined && terminal.exitCode === 0) await writePart(planned[0]!, output, flags, surroundings);
   } catch (error) {
-    if (!stop.signal.aborted) throw error;
-    terminal.tell("casfs: interrupted; the recalls go on. The same command joins them, and orders nothing twice");
+    if (!signal.aborted) throw error;
+    const rest = isHere
+      ? "nothing was written"
+      : "the recalls go on. The same command joins them, and orders nothing twice";
+    terminal.tell(`casfs: interrupted; ${rest}`);
     terminal.exitCode = 130;
   }
 }
@@ -105,9 +110,10 @@ function refuseTooLarge(plans: readonly RestorePlan[], { tier }: RestoreFlags): 
 async function writePart(
   { mount, request }: Planned,
   output: PartOutput,
-  { flags, terminal }: { readonly flags: RestoreFlags; readonly terminal: Terminal },
+  flags: RestoreFlags,
+  { terminal, signal }: Surroundings,
 ): Promise<void> {
-  const bytes = await withControl(mount, (api) => output.fill(api, request.paths[0]!, flags.range!));
+  const bytes = await withControl(mount, (api) => output.fill(api, request.paths[0]!, flags.range!, signal));
   terminal.print(`${formatSize(bytes)} written to ${flags.output}`);
 }
 
@@ -122,9 +128,12 @@ async function planOf(selection: MountSelection, flags: RestoreFlags): Promise<P
   return { ...selection, request, plan: await withControl(selection.mount, (api) => api.planRestore(request)) };
 }
 
-async function agreed({ yes = false }: RestoreFlags, terminal: Terminal): Promise<boolean> {
+async function agreed(
+  { yes = false }: RestoreFlags,
+  { terminal, signal }: Pick<Surroundings, "terminal" | "signal">,
+): Promise<boolean> {
   if (yes) return true;
-  if (terminal.isInteractive && (await terminal.confirm("Order this?"))) return true;
+  if (terminal.isInteractive && (await terminal.confirm("Order this?", signal))) return true;
   terminal.tell("casfs: nothing was ordered, because it costs money");
   if (!terminal.isInteractive) terminal.tell("hint: Add --yes to agree to the price");
   return false;
