@@ -18,7 +18,8 @@ export async function configured<T>(load: Promise<T>): Promise<T> {
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     const { message, hint } = failureText(error);
-    throw new CommandLineError(message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+    // Without a cause: its text is in the message, and would be told once more.
+    throw new CommandLineError(message, hint === undefined ? {} : { hint });
   }
 }
 
