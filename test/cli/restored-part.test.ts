@@ -1,11 +1,11 @@
-/** `casfs restore --output`: what is written is one version of a file, all of it or nothing. */
+/** `casfs restore --range`: no more than the part is ordered, and what is written is one version of it, or nothing. */
 
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { PartOutput } from "../../src/cli/restored-part.js";
+import { PartOutput, requirePart } from "../../src/cli/restored-part.js";
 import { MIB } from "../../src/domain/bytes.js";
 
 let directory: string;
@@ -62,4 +62,17 @@ test("Ctrl-C ends the writing, too", async () => {
   await expect(output.fill(mount, ["photos", "x"], whole, stop.signal)).rejects.toThrow("interrupted");
   await output.remove();
   expect(existsSync(join(directory, "cut"))).toBe(false);
+});
+
+const part = { path: "photos/old.raw", start: 0, end: MIB, isReadable: false };
+
+test("a mount of an earlier casfs, which passes a range over, is asked for no whole file in its place", () => {
+  expect(() => requirePart({ files: 1 } as never, true)).toThrow("this mount knows whole files only");
+  expect(() => requirePart({ files: 0, part: null }, false)).not.toThrow(); // All of it is here.
+});
+
+test("a part that the mount would not read by itself has to be written to a file", () => {
+  expect(() => requirePart({ files: 1, part }, false)).toThrow("Cannot restore a part of photos/old.raw for reading");
+  expect(() => requirePart({ files: 1, part }, true)).not.toThrow();
+  expect(() => requirePart({ files: 1, part: { ...part, isReadable: true } }, false)).not.toThrow();
 });
