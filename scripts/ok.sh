@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Before a commit, in about a minute: format, lint, types, and the tests that mount nothing.
+# Before a commit, in a few minutes: format, lint, types, and the tests that mount nothing.
 # `--fix` lets Biome repair what it can.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,6 +15,6 @@ step "format and lint"
 node_modules/.bin/biome check "${write[@]}"
 step "types"
 node_modules/.bin/tsc -p tsconfig.json
-step "fast tests"
+step "tests without a mount"
 bash scripts/build.sh # worker threads and the command line are tested as they are compiled
 bash scripts/test.sh --exclude 'test/mount/**' --exclude 'test/cli/mounted-commands.test.ts' "$@"
