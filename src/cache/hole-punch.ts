@@ -16,7 +16,8 @@ const run = promisify(execFile);
 /** @throws the program's error, or that it is not there. */
 export async function punchHole(path: string, range: ByteRange): Promise<void> {
   const place = ["--offset", String(range.start), "--length", String(rangeLength(range))];
-  await run("fallocate", ["--punch-hole", ...place, path], { env: { PATH: programPath, LC_ALL: "C" } });
+  // Never a directory of the own mount: looking at it would wait for this process.
+  await run("fallocate", ["--punch-hole", ...place, path], { cwd: "/", env: { PATH: programPath, LC_ALL: "C" } });
 }
 
 // Where a daemon has no PATH, too.
