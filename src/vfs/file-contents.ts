@@ -169,7 +169,11 @@ export class FileContents {
       try {
         await file.write(start, data);
         // A close() of another handle may have sealed the content meanwhile: then the bytes go to what follows it.
-        if (!open.isWritable || open.file !== file) continue;
+        if (!open.isWritable || open.file !== file) {
+          // They may have come behind the end that it was cut to, and this time there may be no room for them.
+          open.endsExactly = false;
+          continue;
+        }
         open.wrote(range, this.#now());
         open.wroteBy(caller.pid);
       } catch (error) {

@@ -327,6 +327,30 @@ test("what a write that failed half-way left behind the end is not part of the f
   expect(it.archived()).toEqual(["whole"]);
 });
 
+test("what a write left behind the end that met a close(), and then failed, is not part of the file", async () => {
+  await using it = await TestVault.create();
+  const handle = await it.open("a", writing);
+  await it.pwrite(handle, 0, Buffer.from("whole"));
+  const { open } = it.fs.contents.handles.handle(handle);
+  const content = open.content!;
+  const file = open.file!;
+  const write = file.write.bind(file);
+  vi.spyOn(file, "write").mockImplementationOnce(async (offset, data) => {
+    // The close() of another handle has cut and sealed it by now.
+    await it.catalog.mutate(() => it.catalog.updateContent(content.id, { phase: "sealed" }));
+    Object.assign(open, { content: { ...content, phase: "sealed" }, promised: true });
+    await write(offset, data);
+  });
+  vi.spyOn(it.catalog, "updateContent").mockImplementation((id, changes) => {
+    if (changes.flushed === false) throw new Error("The disk of the catalog is full");
+    it.catalog.contents.update(id, changes);
+  });
+  await expect(it.pwrite(handle, 5, Buffer.from("half"))).rejects.toThrow("of the catalog is full");
+  await it.close(handle);
+  await it.archiveAll();
+  expect(it.archived()).toEqual(["whole"]);
+});
+
 test("with --commit archived close() returns when the service has confirmed the bytes, for every handle that wrote", async () => {
   await using it = await TestVault.create({ settings: { commit: "archived" } });
   const gate = deferred<void>();
