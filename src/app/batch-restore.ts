@@ -107,7 +107,8 @@ export class BatchRestore {
     const archive = this.#coldArchive(content);
     if (archive === undefined) return tally.unreadable(byteCount(sizeBytes));
     const recall = recalls.status(archive.key);
-    if (recall !== undefined) {
+    // One that ends with its reader is paid for because of this restore, so it has its price.
+    if (recall?.isCertain) {
       const isReady = recall.state === "landing" || recall.state === "landed";
       return tally.cold(archive.sizeBytes, { tier: recall.tier, isReady, isOurs: true });
     }

@@ -55,21 +55,26 @@ export class RangeRestore {
     }
     const range = rangeOf(request, archive);
     const windows = recalls.windowsToRecall(archive, range);
+    const unordered = [...windows.new];
     for (const window of windows.running) {
       const recall = recalls.status(archive.key, window);
-      const isReady = recall?.state === "landing" || recall?.state === "landed";
-      const underWay = { tier: recall?.tier ?? this.#parts.tier, isReady, isOurs: true };
-      tally.cold(byteCount(rangeLength(window)), underWay, archive.sizeBytes);
+      // One that ends with its reader is paid for because of this restore, so it has its price.
+      if (!recall?.isCertain) {
+        unordered.push(window);
+        continue;
+      }
+      const isReady = recall.state === "landing" || recall.state === "landed";
+      tally.cold(byteCount(rangeLength(window)), { tier: recall.tier, isReady, isOurs: true }, archive.sizeBytes);
     }
-    const jobs = windows.new.length === 0 ? undefined : await jobsIn(archive.vault);
-    for (const window of windows.new) {
+    const jobs = unordered.length === 0 ? undefined : await jobsIn(archive.vault);
+    for (const window of unordered) {
       const job = jobs?.(archive, window);
       const underWay = job && { tier: job.tier, isReady: job.status === "succeeded", isOurs: false };
       tally.cold(byteCount(rangeLength(window)), underWay, archive.sizeBytes);
     }
     const { start, end } = mebibytesAround(range, archive.sizeBytes);
     const isReadable = partialOverBytes !== null && archive.sizeBytes > partialOverBytes;
-    const plan = tally.plan(windows.new.length === 0 || jobs !== undefined);
+    const plan = tally.plan(unordered.length === 0 || jobs !== undefined);
     return { ...plan, part: { path: file.path, start, end, isReadable } };
   }
 

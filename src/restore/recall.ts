@@ -65,6 +65,8 @@ export interface RecallStatus {
   readonly tier: RetrievalTier;
   readonly origin: RecallOrigin;
   readonly job: JobId | null;
+  /** It is ordered, or will be, whoever stops waiting for it. */
+  readonly isCertain: boolean;
   readonly state: RestoreState;
   /** Why no job is ordered yet; null when one is, or when that is just being found out. */
   readonly heldBy: HeldBy | null;
@@ -138,7 +140,8 @@ export function isOfWhole({ archive, window }: RecalledBytes): boolean {
 export function statusOfRecall(recall: Recall, clock: Clock): RecallStatus {
   const { archive, window, tier, origin, job, state, heldBy, trouble, landedBytes, startedAt } = recall;
   const expectedAt = expectedEnd(recall, clock.now());
-  return { archive, window, tier, origin, job, state, heldBy, trouble, landedBytes, startedAt, expectedAt };
+  const isCertain = recall.isOrdered || recall.isKept;
+  return { archive, window, tier, origin, job, isCertain, state, heldBy, trouble, landedBytes, startedAt, expectedAt };
 }
 
 function expectedEnd({ window, tier, state, landedBytes, startedAt, landingSince }: Recall, now: Instant) {
