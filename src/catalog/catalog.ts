@@ -402,8 +402,10 @@ export class Catalog implements CatalogPort {
     const moved = this.#inodes.lookup(from.parent, from.name);
     if (moved === undefined) return;
     this.#inodes.removeEntry(from.parent, from.name);
-    this.#inodes.removeEntry(to.parent, to.name);
-    this.#inodes.insertEntry(to.parent, to.name, moved.ino);
+    // A name that is there keeps its place: a listing that has passed it would show it once more.
+    if (this.#inodes.lookup(to.parent, to.name) === undefined) {
+      this.#inodes.insertEntry(to.parent, to.name, moved.ino);
+    } else this.#inodes.setEntry(to.parent, to.name, moved.ino);
   }
 
   exchangeEntries(

@@ -8,10 +8,12 @@ test("a listing shows no name twice and misses none that stays, while others com
   await using it = await TestVault.create();
   for (let index = 0; index < 60; index++) await it.mkdir(`stays ${index}`);
   for (let index = 0; index < 30; index++) await it.mkdir(`goes ${index}`);
+  for (const name of ["replaced", "made anew"]) await it.write(name, name);
   const seen: string[] = [];
   for (let cookie = 0, page = 0; ; page++) {
     const rows = it.catalog.list(it.root, cookie, 7);
     if (rows.length === 0) break;
+    if (rows.some(({ name }) => name === "made anew")) await it.rename("made anew", "replaced");
     seen.push(...rows.map(({ name }) => name));
     cookie = rows.at(-1)!.cookie;
     if (page < 10) await it.mkdir(`new ${page}`);
