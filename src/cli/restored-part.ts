@@ -1,13 +1,17 @@
 /**
  * `casfs restore --range` and `--output`: a part of a file, and its bytes written to a file of their own.
  *
- * Never: overwrites a file; leaves one that has not all bytes, but for kill -9; puts bytes of two versions together.
+ * Never: overwrites a file; shows one that has not all bytes under its name; puts bytes of two versions together.
  */
 
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { type FileHandle, lstat, open, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import type { ControlApi, MountPath, RestorePlan } from "../app/control-api.js";
 import { MIB } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
+import { syncDirectory } from "../lib/durable-file.js";
+import { renameToNew } from "../lib/rename-to-new.js";
 
 /**
  * The mount has understood that a part of a file is meant, and what it brings can be used by itself.
@@ -31,31 +35,34 @@ export function requirePart(plan: Pick<RestorePlan, "part" | "files">, isWritten
   );
 }
 
-/** An output file that is there, and empty, before anything is paid for. */
+/** An output file: it can be written, which is known before anything is paid for, and has its name once it is whole. */
 export class PartOutput {
   readonly #path: string;
+  readonly #temporary: string;
   readonly #file: FileHandle;
 
-  private constructor(path: string, file: FileHandle) {
+  private constructor(path: string, temporary: string, file: FileHandle) {
     this.#path = path;
+    this.#temporary = temporary;
     this.#file = file;
   }
 
   /** @throws FileSystemError when it cannot be made, or is there already. */
   static async create(path: string): Promise<PartOutput> {
+    if ((await lstat(path).catch(() => undefined)) !== undefined) throw existing(path);
+    const temporary = join(dirname(resolve(path)), `.casfs-part-${randomUUID()}`);
     try {
-      return new PartOutput(path, await open(path, "wx"));
+      return new PartOutput(path, temporary, await open(temporary, "wx"));
     } catch (cause) {
-      const { code } = cause as NodeJS.ErrnoException;
-      if (code === "EEXIST") throw new FileSystemError("exists", `Cannot write to ${path}: it is there already`);
       throw cannotWrite(path, cause);
     }
   }
 
   /**
-   * Writes `range` of `file`, of which all has been restored, and syncs it.
+   * Writes `range` of `file`, of which all has been restored, syncs it, and gives it its name.
    *
-   * @returns the number of bytes. @throws FileSystemError "stale" when the file is rewritten meanwhile.
+   * @returns the number of bytes. @throws FileSystemError "stale" when the file is rewritten meanwhile; "exists" when
+   *   something has appeared in its place.
    */
   async fill(
     api: Pick<ControlApi, "readRestored">,
@@ -82,16 +89,30 @@ export class PartOutput {
       });
       position += bytes.length;
     }
-    await this.#file.sync();
-    await this.#file.close();
+    await this.#publish();
     return position - start;
   }
 
   /** Nothing comes of it. */
   async remove(): Promise<void> {
     await this.#file.close().catch(() => undefined);
-    await rm(this.#path, { force: true });
+    await rm(this.#temporary, { force: true });
   }
+
+  async #publish(): Promise<void> {
+    try {
+      await this.#file.sync();
+      await this.#file.close();
+      if (!(await renameToNew(this.#temporary, this.#path))) throw existing(this.#path);
+      await syncDirectory(dirname(resolve(this.#path)));
+    } catch (cause) {
+      throw cause instanceof FileSystemError ? cause : cannotWrite(this.#path, cause);
+    }
+  }
+}
+
+function existing(path: string): FileSystemError {
+  return new FileSystemError("exists", `Cannot write to ${path}: it is there already`);
 }
 
 function cannotWrite(path: string, cause: unknown): FileSystemError {

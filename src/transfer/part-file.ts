@@ -6,7 +6,7 @@
  */
 
 import { constants } from "node:fs";
-import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { ByteRange } from "../domain/bytes.js";
 import { FileSystemError } from "../domain/errors.js";
@@ -15,6 +15,7 @@ import { forEachConcurrently } from "../lib/concurrency.js";
 import { removeIfPresent, syncDirectory } from "../lib/durable-file.js";
 import { writeAllAt } from "../lib/positioned-write.js";
 import { tryLock } from "../lib/process-lock.js";
+import { renameToNew } from "../lib/rename-to-new.js";
 import { SharedRun } from "../lib/shared-run.js";
 import type { TreeHashHex } from "../protocol/service.js";
 import type { PieceProof, PieceSink } from "../restore/piece-download.js";
@@ -118,7 +119,7 @@ export class PartFile implements PieceSink, AsyncDisposable {
     const { target } = this.#options;
     await this.#orDiskFull(this.#file.sync());
     if (overwrite) await rename(this.#path, target);
-    else await renameToNew(this.#path, target);
+    else if (!(await renameToNew(this.#path, target))) throw existingTarget(target);
     this.#published = true;
     await syncDirectory(dirname(resolve(target)));
     await this.#journal.remove();
@@ -203,19 +204,4 @@ async function openLocked(path: string, stack: AsyncStack): Promise<FileHandle> 
     await file.close();
     await lock[Symbol.asyncDispose]();
   }
-}
-
-/** A rename that never replaces: the link fails when something is there. */
-async function renameToNew(path: string, target: string): Promise<void> {
-  try {
-    await link(path, target);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") throw existingTarget(target);
-    // File systems without hard links.
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"].includes(code ?? "")) throw error;
-    if ((await stat(target).catch(() => undefined)) !== undefined) throw existingTarget(target);
-    return rename(path, target);
-  }
-  await unlink(path);
 }

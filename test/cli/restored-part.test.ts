@@ -1,7 +1,7 @@
 /** `casfs restore --range`: no more than the part is ordered, and what is written is one version of it, or nothing. */
 
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -62,6 +62,26 @@ test("Ctrl-C ends the writing, too", async () => {
   await expect(output.fill(mount, ["photos", "x"], whole, stop.signal)).rejects.toThrow("interrupted");
   await output.remove();
   expect(existsSync(join(directory, "cut"))).toBe(false);
+});
+
+test("an output has its name when it is whole, and takes nobody else's", async () => {
+  const path = join(directory, "late");
+  const output = await PartOutput.create(path);
+  const mount = mountOf((start) => {
+    if (start > 0) expect(existsSync(path)).toBe(false);
+    return "a";
+  });
+  await output.fill(mount, ["photos", "x"], whole, never);
+  expect((await readFile(path)).length).toBe(3 * MIB);
+  await expect(PartOutput.create(path)).rejects.toThrow("it is there already");
+
+  const second = await PartOutput.create(join(directory, "taken"));
+  await writeFile(join(directory, "taken"), "somebody's");
+  const other = mountOf(() => "b");
+  await expect(second.fill(other, ["photos", "x"], whole, never)).rejects.toThrow("it is there already");
+  await second.remove();
+  expect(await readFile(join(directory, "taken"), "utf8")).toBe("somebody's");
+  expect((await readdir(directory)).filter((name) => name.startsWith("."))).toEqual([]);
 });
 
 const part = { path: "photos/old.raw", start: 0, end: MIB, isReadable: false };
