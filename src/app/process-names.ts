@@ -2,9 +2,12 @@
  * What the kernel knows of a process by its number: its names, from /proc.
  *
  * Relies on: /proc of the namespace in which the numbers were given. A process that has ended has no names.
+ * Never: waits in the event loop. The command line is memory of the process, which may itself wait for this mount; all
+ * else the kernel has at hand, and reading it at once takes a quarter of the time.
  */
 
-import { readFile, readlink } from "node:fs/promises";
+import { readFileSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import type { ProcessTable } from "../vfs/recall-governor.js";
 
@@ -22,12 +25,10 @@ export function processTable(directory = "/proc"): ProcessTable {
      */
     async names(pid) {
       const process = `${directory}/${pid}`;
-      const [exe, cmdline, thread, leader] = await Promise.all([
-        readlink(`${process}/exe`).catch(() => ""),
-        textOf(`${process}/cmdline`),
-        textOf(`${process}/comm`),
-        leaderOf(directory, pid),
-      ]);
+      const exe = programOf(process);
+      const thread = textAtHand(`${process}/comm`);
+      const leader = leaderOf(directory, pid);
+      const cmdline = await textOf(`${process}/cmdline`);
       const words = cmdline.split("\0").filter((word) => word !== "");
       const program = basename(words[0] ?? "").replace(/^-/, "");
       const script = interpreters.test(basename(exe)) || interpreters.test(program) ? scriptOf(words) : "";
@@ -44,14 +45,30 @@ export async function commandLineOf(pid: number): Promise<string> {
 }
 
 /** FUSE gives the number of a thread, which may have a name of its own: that of its process counts first. */
-async function leaderOf(directory: string, pid: number): Promise<string> {
-  const [, group] = /^Tgid:\s*(\d+)$/m.exec(await textOf(`${directory}/${pid}/status`)) ?? [];
-  return group === undefined ? "" : (await textOf(`${directory}/${group}/comm`)).trimEnd();
+function leaderOf(directory: string, pid: number): string {
+  const [, group] = /^Tgid:\s*(\d+)$/m.exec(textAtHand(`${directory}/${pid}/status`)) ?? [];
+  return group === undefined ? "" : textAtHand(`${directory}/${group}/comm`).trimEnd();
+}
+
+function programOf(process: string): string {
+  try {
+    return readlinkSync(`${process}/exe`);
+  } catch {
+    return "";
+  }
 }
 
 function scriptOf(words: readonly string[]): string {
   const script = words.slice(1).find((word) => !word.startsWith("-"));
   return script === undefined ? "" : basename(script);
+}
+
+function textAtHand(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function textOf(path: string): Promise<string> {
