@@ -2,7 +2,7 @@
  * `npm run bench -- [--quick] [--row NAME]... [--subject NAME]`: casfs beside programs that do the same on this machine.
  *
  * Prints a table and writes `bench/latest.json`, where rows that were not measured this time keep their former figures.
- * `--quick` does a quarter of the work in at most two rounds, in less than two minutes, and writes nothing.
+ * `--quick` does a quarter of the work in at most two rounds, in about two minutes, and writes nothing.
  * The ratios count; absolute figures depend on the machine. Exits with 0 whether or not the targets are reached: speed
  * never gates a change.
  */
